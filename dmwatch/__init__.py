@@ -1,0 +1,1 @@
+"""Linux device-mapper in Python."""
