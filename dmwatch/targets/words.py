@@ -19,6 +19,7 @@ Device = DeviceNumber | str
 _DIGITS = re.compile(r"[0-9]{1,20}")
 _SIGNED = re.compile(r"-?[0-9]{1,20}")
 _HEX = re.compile(r"[0-9a-fA-F]{1,16}")
+_BLANK = re.compile(rb"[\s\\\xa0]")
 
 
 class Words:
@@ -165,9 +166,20 @@ def check_word(target: str, field: str, value: object) -> str:
     text = str(value)
     if len(text.split()) != 1 or text != text.strip() or "\\" in text or "\x00" in text:
         raise InvalidTableError(target, field, "must be one word without blanks or backslashes")
-    if "\xa0" in text:
-        raise InvalidTableError(target, field, "cannot contain a no-break space")
+    if b"\xa0" in text.encode("utf-8", "surrogatepass"):
+        raise InvalidTableError(target, field, "has the byte A0, where the kernel splits")
     return text
+
+
+def quoted(text: str) -> str:
+    """Give a text as one word of a message: blanks and backslashes with a backslash before them.
+
+    The kernel splits messages byte by byte and takes A0 for a blank (dm_split_args in
+    drivers/md/dm-table.c, lib/ctype.c), so that byte is quoted within its character too; the halves
+    of the character stay surrogate escapes, which the ioctl layer encodes back.
+    """
+    raw = text.encode("utf-8", "surrogateescape")
+    return _BLANK.sub(rb"\\\g<0>", raw).decode("utf-8", "surrogateescape")
 
 
 def check_range(
