@@ -16,7 +16,7 @@ and `format` applies it, so that a wrong value is named before the kernel answer
 from __future__ import annotations
 
 import builtins
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
 from enum import Enum
 from typing import Any, ClassVar
@@ -88,7 +88,13 @@ class EmptyStatus(TargetStatus):
 
 @dataclass(frozen=True, slots=True)
 class TargetMessage:
-    """Base of the messages."""
+    """Base of the messages.
+
+    Attributes:
+        keyed: the text can hold a key: it is sent with DM_SECURE_DATA and never shown.
+    """
+
+    keyed: ClassVar[bool] = False
 
     def format(self) -> str:
         """The text for TARGET_MSG.
@@ -245,6 +251,10 @@ def _no_moments(_before: Seen, _after: Seen) -> tuple[Moment, ...]:
     return ()
 
 
+def _no_uevent(_properties: Mapping[str, str]) -> tuple[Moment, ...]:
+    return ()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
     """One kernel target: what dmwatch knows of it.
@@ -261,6 +271,7 @@ class Target:
         messages: the message classes.
         observe: see the module's docstring.
         moments: see the module's docstring.
+        uevent: the properties of a `change` uevent -> the moments that it tells.
         conditions: the catalogue rows of its conditions.
         moment_types: the catalogue rows of its moments.
         notice: how changes become known.
@@ -284,6 +295,7 @@ class Target:
     messages: tuple[builtins.type[TargetMessage], ...] = ()
     observe: Callable[[Seen], Observation] = _observe_nothing
     moments: Callable[[Seen, Seen], tuple[Moment, ...]] = _no_moments
+    uevent: Callable[[Mapping[str, str]], tuple[Moment, ...]] = _no_uevent
     conditions: tuple[CatalogueRow, ...] = ()
     moment_types: tuple[MomentType, ...] = ()
     notice: Notice = Notice.POLL

@@ -100,10 +100,11 @@ class Words:
     def choice(self, field: str, words: type[E]) -> E:
         """One of an enum's words."""
         found = self.word(field)
-        try:
-            return words(found)
-        except ValueError:
-            self.fail(field, f"must be one of: {', '.join(str(w.value) for w in words)}")
+        for member in words:
+            if member.value == found:
+                return member
+        # no error may be chained here: the enum's own would show a word that can be a key
+        self.fail(field, f"must be one of: {', '.join(str(w.value) for w in words)}")
 
     def device(self, field: str) -> Device:
         """A device: `major:minor` becomes a DeviceNumber, anything else stays text."""
