@@ -99,12 +99,12 @@ class Words:
 
     def choice(self, field: str, words: type[E]) -> E:
         """One of an enum's words."""
-        found = self.word(field)
-        for member in words:
-            if member.value == found:
-                return member
-        # no error may be chained here: the enum's own would show a word that can be a key
-        self.fail(field, f"must be one of: {', '.join(str(w.value) for w in words)}")
+        text = self.word(field)
+        found = next((member for member in words if member.value == text), None)
+        if found is None:
+            # no error is chained here: the enum's own would show a word that can be a key
+            self.fail(field, f"must be one of: {', '.join(str(w.value) for w in words)}")
+        return found
 
     def device(self, field: str) -> Device:
         """A device: `major:minor` becomes a DeviceNumber, anything else stays text."""
