@@ -117,6 +117,14 @@ class Words:
             self.fail(field, f"announces {value} items where {self.left} words are left")
         return value
 
+    def pairs(self, field: str) -> tuple[tuple[str, str], ...]:
+        """A number of words, then so many words: a key and a value in turn."""
+        number = self.count(field)
+        if number % 2:
+            self.fail(field, f"announces {number} words where keys and values come in pairs")
+        found = iter(self.take(field, number))
+        return tuple(zip(found, found, strict=True))
+
     def take(self, field: str, number: int) -> tuple[str, ...]:
         """The next `number` words."""
         if number > self.left:
