@@ -1,0 +1,46 @@
+# `make help` names the targets. KERNEL chooses the lab's kernel (default 6.1), PYTHON the interpreter
+# that .venv is made with.
+
+SHELL := /bin/bash
+KERNEL ?= 6.1
+export KERNEL PYTHON
+
+bin := .venv/bin
+step := tests/lab/step.sh
+lab := $(bin)/python tests/lab/lab.py
+# Emulation is slow: in the lab a test may take longer than on the host.
+kernel-tests := pytest tests/kernel --timeout 300
+
+.NOTPARALLEL:
+.PHONY: help setup test test-long lint host-tests kernel-tests
+
+help:
+	@echo "make setup         Debian packages, .venv, the lab (root only where packages are missing)"
+	@echo "make test          lint, host tests, kernel tests in the lab; KERNEL=6.12 for another kernel"
+	@echo "make test-long     the same with the long tests"
+	@echo "make lint          ruff, mypy, the layers"
+
+setup:
+	@tests/lab/setup.sh
+
+test: setup lint host-tests kernel-tests
+	@echo "== make test: all passed"
+
+test-long: export DMWATCH_LONG := 1
+test-long: setup lint host-tests kernel-tests
+	@echo "== make test-long: all passed"
+
+lint:
+	@tests/lab/setup.sh venv
+	@$(step) "ruff check" $(bin)/ruff check
+	@$(step) "ruff format" $(bin)/ruff format --check
+	@$(step) "mypy" $(bin)/mypy
+	@$(step) "layers" $(bin)/lint-imports
+
+host-tests:
+	@$(step) "host tests" $(bin)/pytest $(wildcard tests/unit tests/property tests/lab)
+
+# Collecting first on the host finds broken imports early, and leaves byte code for the guest.
+kernel-tests:
+	@$(step) "kernel tests, collected" $(bin)/pytest tests/kernel --collect-only -qq
+	@$(step) "kernel tests in the lab, Linux $(KERNEL)" $(lab) --timeout 1200 -- $(kernel-tests)
