@@ -53,6 +53,11 @@ class _Word(str):
         """The bytes that the kernel knows it by, without the closing NUL."""
         return self.encode("utf-8", "surrogateescape")
 
+    @property
+    def printable(self) -> str:
+        """The form for people and JSON, see `printable`."""
+        return printable(self)
+
 
 class DeviceName(_Word):
     """A device's name: 1 to 127 bytes, no `/`, no NUL, and none of `control`, `.`, `..`.

@@ -1,0 +1,81 @@
+"""The command `dmwatch`. Each subcommand has a module of its own, imported when it is called."""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib import import_module
+from typing import NoReturn
+
+import click
+
+from dmwatch.cli.failure import FAILED, USAGE, exit_code, sentence
+from dmwatch.errors import DmwatchError
+
+_COMMANDS = {
+    "explain": "read `dmsetup status` text and say what it means",
+    "ls": "list the devices",
+    "status": "show what targets report, typed",
+    "table": "show the tables, typed; keys never",
+    "targets": "show the target types of this kernel",
+    "watch": "watch this machine, here and now",
+}
+
+
+class _Lazy(click.Group):
+    """A group that knows its commands' names and imports only the one that is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        if cmd_name not in _COMMANDS:
+            return None
+        found: click.Command = import_module(f"dmwatch.cli.{cmd_name}").command
+        return found
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        with formatter.section("Commands"):
+            formatter.write_dl(list(_COMMANDS.items()))
+
+
+@click.group(
+    cls=_Lazy,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="Example: dmwatch watch",
+)
+@click.version_option(package_name="dmwatch")
+def group() -> None:
+    """Linux device-mapper: what is there, what it reports, what changes."""
+
+
+def main() -> NoReturn:
+    """Run the command, and turn every failure that a user can cause into a sentence."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: list[str]) -> int:
+    """Run the command with these arguments and give its exit code."""
+    try:
+        code = group.main(arguments, prog_name="dmwatch", standalone_mode=False)
+        sys.stdout.flush()
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message())
+        return USAGE
+    except click.ClickException as error:
+        error.show()
+        return USAGE if isinstance(error, click.UsageError) else FAILED
+    except (click.Abort, KeyboardInterrupt):
+        return FAILED
+    except BrokenPipeError:
+        return _closed_pipe()
+    except DmwatchError as error:
+        click.echo(f"dmwatch: {sentence(error)}", err=True)
+        return exit_code(error)
+    return code if isinstance(code, int) else 0
+
+
+def _closed_pipe() -> int:
+    """Whoever read our output has left: end quietly, also when Python flushes at its own end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 0

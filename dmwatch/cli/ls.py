@@ -1,0 +1,73 @@
+"""`dmwatch ls`: the devices, a line each."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from dmwatch.cli.looking import Look, look_at, read_status
+from dmwatch.cli.output import print_columns, print_json, size_text
+
+_HEADS = ("NAME", "NUMBER", "TARGETS", "SIZE", "OPEN", "EVENT", "STATE")
+
+
+@click.command(epilog="Example: dmwatch ls 'vg-*'")
+@click.argument("devices", metavar="[DEVICE...]", nargs=-1)
+@click.option("--json", "as_json", is_flag=True, help="print a JSON array of objects")
+def command(devices: tuple[str, ...], as_json: bool) -> None:
+    """List the devices: number, target types, size, open count, event number, state."""
+    looks = look_at(devices, read_status)
+    if as_json:
+        print_json([plain(look) for look in looks])
+        return
+    print_columns(_HEADS, [_row(look) for look in looks])
+
+
+def plain(look: Look) -> dict[str, Any]:
+    """A device as `ls --json` shows it; what could not be read is null."""
+    info = look.info
+    return {
+        "name": look.device.name.printable,
+        "uuid": look.device.uuid.printable if look.device.uuid else None,
+        "number": str(look.device.number),
+        "targets": None if look.lines is None else types(look),
+        "size": None if look.lines is None else sum(line.length for line in look.lines),
+        "open_count": info.open_count if info else None,
+        "event_nr": info.event_nr if info else look.device.event_nr,
+        "state": states(look),
+        "problem": look.problem,
+    }
+
+
+def types(look: Look) -> list[str]:
+    """The target types of the live table, each once, in order."""
+    return list(dict.fromkeys(line.type for line in look.lines or ()))
+
+
+def states(look: Look) -> list[str]:
+    """Its states in words; the first one is `active`, `suspended`, `empty` or `stuck`."""
+    info = look.info
+    if info is None:
+        return ["stuck"]
+    main = "suspended" if info.suspended else "active" if info.has_table else "empty"
+    more = {
+        "internally-suspended": info.internally_suspended,
+        "read-only": info.read_only,
+        "staged": info.has_staged_table,
+        "removal-deferred": info.deferred_remove,
+    }
+    return [main, *(word for word, true in more.items() if true)]
+
+
+def _row(look: Look) -> tuple[str, ...]:
+    shown = plain(look)
+    return (
+        shown["name"],
+        shown["number"],
+        ",".join(shown["targets"] or ["-"]),
+        "-" if shown["size"] is None else size_text(shown["size"]),
+        "-" if shown["open_count"] is None else str(shown["open_count"]),
+        str(shown["event_nr"]),
+        ",".join(shown["state"]),
+    )

@@ -1,0 +1,67 @@
+"""`dmwatch watch`: watch this machine here and now, no daemon."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+
+import click
+
+from dmwatch.cli.looking import chosen
+from dmwatch.cli.output import COLOURS, coloured, print_line
+from dmwatch.dm import DeviceMapper
+from dmwatch.events import Event
+from dmwatch.monitor import Watcher
+from dmwatch.names import printable
+
+
+@click.command(epilog="Example: dmwatch watch --json vg-pool")
+@click.argument("devices", metavar="[DEVICE...]", nargs=-1)
+@click.option("--json", "as_json", is_flag=True, help="print one JSON object a line")
+@click.option("--no-initial", is_flag=True, help="do not tell what stands already")
+@click.option("--duration", type=click.FloatRange(min=0), metavar="S", help="end after S seconds")
+def command(
+    devices: tuple[str, ...], as_json: bool, no_initial: bool, duration: float | None
+) -> None:
+    """Watch this machine until interrupted: every event as it happens, a line each.
+
+    A DEVICE is a name, a label, a number or a shell glob; without any all are watched.
+    """
+    if devices:
+        with DeviceMapper() as dm:
+            chosen(dm.list_devices(uuids=True), devices)
+    asyncio.run(_watch(devices, as_json=as_json, initial=not no_initial, duration=duration))
+
+
+async def _watch(
+    devices: tuple[str, ...], *, as_json: bool, initial: bool, duration: float | None
+) -> None:
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    async with Watcher(devices) as watcher:
+        print(f"watching {watcher.count} devices", file=sys.stderr, flush=True)  # noqa: T201
+        printing = asyncio.create_task(_print(watcher, as_json=as_json, initial=initial))
+        stopping = asyncio.create_task(stop.wait())
+        await asyncio.wait(
+            [printing, stopping], timeout=duration, return_when=asyncio.FIRST_COMPLETED
+        )
+        stopping.cancel()
+        if printing.done():
+            printing.result()
+        printing.cancel()
+
+
+async def _print(watcher: Watcher, *, as_json: bool, initial: bool) -> None:
+    async for event in watcher:
+        if initial or not event.initial:
+            print_line(event.json_line() if as_json else text_line(event))
+
+
+def text_line(event: Event) -> str:
+    """An event for people: local time, severity, sentence."""
+    time = event.time.astimezone().strftime("%H:%M:%S.%f")[:-3]
+    severity = coloured(f"{event.severity:<8}", COLOURS[event.severity])
+    return f"{time} {severity} {printable(event.summary)}"

@@ -1,0 +1,102 @@
+"""The kernel's list of devices as a value, and what changed between two.
+
+The list is compared before it is decoded: equal bytes mean that nothing in it changed, and of two
+lists that differ only the records whose bytes differ are decoded. A record without its first twelve
+bytes (device number and distance to the next record) depends on the device alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from dmwatch.ioctl.abi import NAME_LIST
+from dmwatch.ioctl.payload import ListedDevice, decode_device, device_records
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A list of devices without uuids.
+
+    Attributes:
+        data: as the kernel gave it.
+        records: the bytes of each record from its name on, by the kernel's device number.
+    """
+
+    data: bytes
+    records: dict[int, bytes]
+
+    @classmethod
+    def of(cls, data: bytes) -> Snapshot:
+        """Split a list into its records.
+
+        Raises:
+            ReplyError: where it does not hold together.
+        """
+        records = {
+            NAME_LIST.unpack_from(data, offset)[0]: data[offset + NAME_LIST.size : end]
+            for offset, end in device_records(data)
+        }
+        return cls(data, records)
+
+    def device(self, dev: int) -> ListedDevice:
+        """Decode one record.
+
+        Raises:
+            ReplyError: where it does not hold together.
+        """
+        record = NAME_LIST.pack(dev, 0) + self.records[dev]
+        return decode_device(record, 0, len(record), uuids=False)
+
+    def devices(self) -> list[ListedDevice]:
+        """Decode all records, in the kernel's order."""
+        return [self.device(dev) for dev in self.records]
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """A device in two lists whose records differ: its name, its event number, or both."""
+
+    before: ListedDevice
+    after: ListedDevice
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What differs between two lists.
+
+    Attributes:
+        removed: in the first only.
+        added: in the second only.
+        changed: in both, with another name or event number. A number that was freed and taken
+            again shows here too: who knows the incarnations must tell.
+    """
+
+    removed: tuple[ListedDevice, ...] = ()
+    added: tuple[ListedDevice, ...] = ()
+    changed: tuple[Changed, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.removed or self.added or self.changed)
+
+
+NOTHING = Changes()
+
+
+def compare(before: Snapshot, after: Snapshot) -> Changes:
+    """Say what changed from one list to the next, each in the order of its list.
+
+    Raises:
+        ReplyError: where a record that differs does not hold together.
+    """
+    if before.data == after.data:
+        return NOTHING
+    old, new = before.records, after.records
+    return Changes(
+        removed=tuple(before.device(dev) for dev in old if dev not in new),
+        added=tuple(after.device(dev) for dev in new if dev not in old),
+        changed=tuple(
+            Changed(before.device(dev), after.device(dev))
+            for dev, record in new.items()
+            if dev in old and old[dev] != record
+        ),
+    )
