@@ -12,6 +12,7 @@ from dmwatch.targets.words import Device, Words, check_range, check_word, requir
 from dmwatch.units import DataBlocks, MetadataBlocks, Sectors
 
 BLOCK_MIN, BLOCK_MAX, BLOCK_STEP = 128, 2_097_152, 128
+FEATURES_MAX = 4  # of the five that there are
 _FEATURES = frozenset(
     {
         "skip_block_zeroing",
@@ -33,7 +34,7 @@ class ThinPoolTable(TargetTable):
         block_size: 128 to 2,097,152 sectors (64 KiB to 1 GiB), a multiple of 128.
         low_water: an event is raised when no more data blocks than this are free.
         features: as requested, in order; of skip_block_zeroing, ignore_discard,
-            no_discard_passdown, read_only, error_if_no_space.
+            no_discard_passdown, read_only, error_if_no_space. Four at most.
     """
 
     type: ClassVar[str] = "thin-pool"
@@ -64,17 +65,22 @@ class ThinPoolTable(TargetTable):
 
     def check(self) -> None:
         """Hold pool_ctr's rules against the values. Raises InvalidTableError."""
+        metadata = check_word(self.type, "metadata", self.metadata)
+        data = check_word(self.type, "data", self.data)
+        require(data != metadata, self.type, "data", "cannot be the metadata device")
         size = check_range(self.type, "block_size", self.block_size, BLOCK_MIN, BLOCK_MAX)
         require(size % BLOCK_STEP == 0, self.type, "block_size", "must be a multiple of 128")
+        check_range(self.type, "low_water", self.low_water)
         for feature in self.features:
-            require(feature in _FEATURES, self.type, "features", f"cannot be {feature!r}")
+            require(feature.lower() in _FEATURES, self.type, "features", f"cannot be {feature!r}")
+        few = len(self.features) <= FEATURES_MAX
+        require(few, self.type, "features", f"can be {FEATURES_MAX} at most")
 
     def format(self) -> str:
         """The text for the kernel. Raises InvalidTableError as `check`."""
         self.check()
-        devices = [check_word(self.type, n, getattr(self, n)) for n in ("metadata", "data")]
         numbers = [int(self.block_size), int(self.low_water), len(self.features)]
-        return " ".join([*devices, *map(str, numbers), *self.features])
+        return " ".join([str(self.metadata), str(self.data), *map(str, numbers), *self.features])
 
 
 class PoolMode(StrEnum):

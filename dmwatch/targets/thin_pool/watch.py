@@ -138,19 +138,24 @@ def moments(before: Seen, after: Seen) -> tuple[Moment, ...]:
     old, new = before.status, after.status
     if not isinstance(old, ThinPoolWorking) or not isinstance(new, ThinPoolWorking):
         return ()
-    found = (_timeout(before, after), _resized(old, new), _transaction(old, new), _root(old, new))
+    found = (
+        _timeout(old, new, after.table),
+        _resized(old, new),
+        _transaction(old, new),
+        _root(old, new),
+    )
     return tuple(moment for moment in found if moment)
 
 
-def _timeout(before: Seen, after: Seen) -> Moment | None:
-    # the table is the same and yet the policy changed: do_no_space_timeout did it
-    old, new = before.status, after.status
-    if not isinstance(old, ThinPoolWorking) or not isinstance(new, ThinPoolWorking):
-        return None
+def _timeout(
+    old: ThinPoolWorking, new: ThinPoolWorking, asked: TargetTable | None
+) -> Moment | None:
+    # the policy changed: do_no_space_timeout did it, unless the table asks for it
     flipped = old.no_space is NoSpace.QUEUE and new.no_space is NoSpace.ERROR
-    if not flipped or new.mode is not PoolMode.OUT_OF_DATA_SPACE or before.table != after.table:
+    wanted = isinstance(asked, ThinPoolTable) and "error_if_no_space" in asked.features
+    if not flipped or wanted or new.mode is not PoolMode.OUT_OF_DATA_SPACE:
         return None
-    summary = "the time limit for space has passed: writes that waited fail now"
+    summary = "the time limit for space has passed: writes that waited have failed"
     return Moment("thin-pool.no-space-timeout", Severity.CRITICAL, summary)
 
 
