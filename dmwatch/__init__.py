@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from dmwatch.dm import DeviceInfo, DeviceMapper, Geometry, MessageReply, TableStatus
+    from dmwatch.dm import DeviceInfo, DeviceMapper, Geometry, MessageReply, Removal, TableStatus
     from dmwatch.errors import DmwatchError
     from dmwatch.events import DeviceRef, Event, Severity, State
     from dmwatch.ioctl.abi import Flags, UdevFlags
@@ -35,6 +35,7 @@ _HOMES = {
     "ListedDevice": "ioctl.payload",
     "MessageReply": "dm",
     "MetadataBlocks": "units",
+    "Removal": "dm",
     "Sectors": "units",
     "Severity": "events",
     "State": "events",
@@ -61,6 +62,7 @@ __all__ = [
     "ListedDevice",
     "MessageReply",
     "MetadataBlocks",
+    "Removal",
     "Sectors",
     "Severity",
     "State",

@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Self
 
 from dmwatch.dm.channel import Channel, need_version
-from dmwatch.dm.replies import DeviceInfo, Geometry, MessageReply, TableStatus
+from dmwatch.dm.replies import DeviceInfo, Geometry, MessageReply, Removal, TableStatus
 from dmwatch.errors import InvalidFlagsError, InvalidValueError, ReplyError
 from dmwatch.ioctl.abi import (
     IMA_VERSION,
@@ -164,7 +164,7 @@ class DeviceMapper:
         flags: Flags = NO_FLAGS,
         udev: UdevFlags = NO_UDEV_FLAGS,
         cookie: int = 0,
-    ) -> DeviceInfo:
+    ) -> Removal:
         """DEV_REMOVE: remove a device.
 
         Args:
@@ -178,7 +178,7 @@ class DeviceMapper:
             DeviceBusyError: it is open.
         """
         header = Header(flags=flags, event_nr=_cookie(udev, cookie))
-        return _info(self._channel.about(Command.DEV_REMOVE, device, header))
+        return Removal(self._channel.about(Command.DEV_REMOVE, device, header).header.flags)
 
     def rename(
         self, device: str, new_name: str, *, udev: UdevFlags = NO_UDEV_FLAGS, cookie: int = 0

@@ -85,6 +85,32 @@ class DeviceInfo:
         """It goes away once nobody has it open."""
         return bool(self.flags & Flags.DEFERRED_REMOVE)
 
+    @property
+    def uevent_generated(self) -> bool:
+        """A uevent was sent: udev's rules will complete a cookie."""
+        return bool(self.flags & Flags.UEVENT_GENERATED)
+
+
+@dataclass(frozen=True, slots=True)
+class Removal:
+    """The answer to a removal: the device's record is gone with the device.
+
+    Attributes:
+        flags: as the kernel set them.
+    """
+
+    flags: Flags
+
+    @property
+    def deferred_remove(self) -> bool:
+        """It is open: it goes away once nobody has it open."""
+        return bool(self.flags & Flags.DEFERRED_REMOVE)
+
+    @property
+    def uevent_generated(self) -> bool:
+        """A uevent was sent: udev's rules will complete a cookie."""
+        return bool(self.flags & Flags.UEVENT_GENERATED)
+
 
 @dataclass(frozen=True, slots=True)
 class TableStatus:
