@@ -35,6 +35,11 @@ DEFAULT_RUNGS = (
 )
 
 
+def rung_at(percent: float, rungs: tuple[Rung, ...]) -> Rung | None:
+    """The highest rung that a share reaches, or None below the lowest. It knows no hysteresis."""
+    return max((rung for rung in rungs if percent >= rung.at), key=lambda r: r.at, default=None)
+
+
 @dataclass(frozen=True, slots=True)
 class ConditionType:
     """A row of the catalogue: a condition that `observe` finds.
