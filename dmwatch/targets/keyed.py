@@ -19,6 +19,7 @@ from dmwatch.targets.words import U32_MAX, Words, check_range, check_word, requi
 
 I32_MAX = (1 << 31) - 1
 _KEY_LIKE = 16
+_KEY_INSIDE = re.compile(r"[0-9a-fA-F]{16}")
 _HEX = re.compile(r"[0-9a-f]*")
 _KEYRING = re.compile(r":([0-9]{1,10}):([^:]+):(.+)", re.DOTALL)
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,31}")
@@ -189,13 +190,19 @@ class Option:
 
 
 def read_option(word: str, known: Collection[str]) -> Option:
-    """Read an option; of one that is not `known` all is hidden that could be a key."""
+    """Read an option; all is hidden that could be a key, as where it is not `known`."""
     name, colon, value = word.partition(":")
-    if name in known:
+    if name in known and not _may_hold_key(value):
         return Option(name, value if colon else None)
     if _HEX.fullmatch(name) or not _NAME.fullmatch(name):
         return Option("", Secret(word))
     return Option(name, Secret(value) if colon else None)
+
+
+def _may_hold_key(value: str) -> bool:
+    if value.startswith("/") or _NUMBER.fullmatch(value):
+        return False
+    return bool(_KEY_INSIDE.search(value))
 
 
 def option_error(target: str, index: int, rule: str) -> InvalidTableError:

@@ -247,12 +247,16 @@ def _check_number(name: str, value: str) -> int:
     return check_range("verity", name, int(value))
 
 
+def _check_covered(name: str, value: str) -> None:
+    check_range("verity", name, _check_number(name, value), 1)
+
+
 def _check_roots(name: str, value: str) -> None:
     check_range("verity", name, _check_number(name, value), FEC_ROOTS_MIN, FEC_ROOTS_MAX)
 
 
 _FEC_VALUES: dict[str, Callable[[str, str], object]] = {
-    "fec_blocks": _check_number,
+    "fec_blocks": _check_covered,
     "fec_start": _check_number,
     "fec_roots": _check_roots,
 }
