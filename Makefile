@@ -12,16 +12,20 @@ lab := $(bin)/python tests/lab/lab.py
 kernel-tests := pytest tests/kernel --timeout 300
 
 .NOTPARALLEL:
-.PHONY: help setup test test-long lint host-tests kernel-tests
+.PHONY: help setup run test test-long lint host-tests kernel-tests
 
 help:
 	@echo "make setup         Debian packages, .venv, the lab (root only where packages are missing)"
+	@echo "make run           watch a real kernel play a storage story (2 minutes)"
 	@echo "make test          lint, host tests, kernel tests in the lab; KERNEL=6.12 for another kernel"
 	@echo "make test-long     the same with the long tests"
 	@echo "make lint          ruff, mypy, the layers"
 
 setup:
 	@tests/lab/setup.sh
+
+run: setup
+	@$(step) "a storage story under Linux $(KERNEL)" $(lab) --timeout 1200 -- python tests/lab/story.py
 
 test: setup lint host-tests kernel-tests
 	@echo "== make test: all passed"

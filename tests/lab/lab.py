@@ -216,20 +216,26 @@ def _stream(vng: subprocess.Popen[bytes], deadline: float) -> bool:
     """Pass the output on as it comes; False when time ran out first."""
     assert vng.stdout is not None
     assert vng.stderr is not None
+    ended = os.pidfd_open(vng.pid)
+    targets = {vng.stdout.fileno(): 1, vng.stderr.fileno(): 2}
     with selectors.DefaultSelector() as selector:
-        selector.register(vng.stdout, selectors.EVENT_READ, 1)
-        selector.register(vng.stderr, selectors.EVENT_READ, 2)
+        for descriptor in (ended, *targets):
+            selector.register(descriptor, selectors.EVENT_READ)
         while selector.get_map():
             left = deadline - time.monotonic()
             if left <= 0:
                 return False
             for key, _ in selector.select(left):
-                if not _pass_on(key.fd, key.data):
-                    selector.unregister(key.fileobj)
+                if key.fd == ended:
+                    _kill_group(vng.pid)  # what it left running would hold the pipes open
+                if key.fd == ended or not _pass_on(key.fd, targets[key.fd]):
+                    selector.unregister(key.fd)
+    os.close(ended)
     return True
 
 
 def _pass_on(source: int, target: int) -> bool:
+    """Whether there was anything; waits for a slow reader."""
     data = os.read(source, 65536)
     rest = data
     while rest:
