@@ -126,7 +126,7 @@ CONDITIONS: tuple[CatalogueRow, ...] = (
     GaugeType(
         "cache.dirty",
         rungs=(),
-        advice="Look why blocks are not written back: is the origin busy, is its device well?",
+        advice="Look whether the origin is too slow or failing: blocks are not written back in time.",
     ),
 )
 

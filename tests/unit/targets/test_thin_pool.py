@@ -2,15 +2,20 @@ from __future__ import annotations
 
 import pytest
 
-from dmwatch.errors import InvalidTableError, StatusParseError
+from dmwatch.errors import InvalidMessageError, InvalidTableError, StatusParseError, TableParseError
 from dmwatch.names import DeviceNumber
 from dmwatch.severity import Severity
-from dmwatch.targets import Observation, Seen, find
+from dmwatch.targets import Observation, Seen, TargetMessage, find
 from dmwatch.targets.thin_pool import (
     CreateSnap,
+    CreateThin,
+    DeleteThin,
     Discard,
     NoSpace,
     PoolMode,
+    ReleaseMetadataSnap,
+    ReserveMetadataSnap,
+    SetTransactionId,
     ThinPoolError,
     ThinPoolFail,
     ThinPoolTable,
@@ -81,10 +86,45 @@ def test_status_error_names_field_and_position() -> None:
     assert (caught.value.field, caught.value.position) == ("data", 3)
 
 
-def test_block_size_is_checked_before_the_kernel_sees_it() -> None:
-    table = ThinPoolTable("/dev/a", "/dev/b", Sectors(129), DataBlocks(0))
-    with pytest.raises(InvalidTableError, match="block_size must be a multiple of 128"):
+A, B = DeviceNumber(254, 0), DeviceNumber(254, 1)
+
+
+@pytest.mark.parametrize(
+    ("table", "field", "rule"),
+    [
+        (ThinPoolTable(A, B, Sectors(129), DataBlocks(0)), "block_size", "a multiple of 128"),
+        (ThinPoolTable(A, B, Sectors(64), DataBlocks(0)), "block_size", "must be 128 to"),
+        (ThinPoolTable(A, B, Sectors(4194304), DataBlocks(0)), "block_size", "must be 128 to"),
+        (ThinPoolTable(A, B, Sectors(128), DataBlocks(1 << 64)), "low_water", "must be 0 to"),
+        (ThinPoolTable(A, A, Sectors(128), DataBlocks(0)), "data", "cannot be the metadata"),
+        (ThinPoolTable(A, "b c", Sectors(128), DataBlocks(0)), "data", "one word"),
+        (ThinPoolTable(A, B, Sectors(128), DataBlocks(0), ("zero",)), "features", "cannot be"),
+        (
+            ThinPoolTable(A, B, Sectors(128), DataBlocks(0), ("read_only",) * 5),
+            "features",
+            "can be 4 at most",
+        ),
+    ],
+)
+def test_rules_are_held_before_the_kernel_sees_it(
+    table: ThinPoolTable, field: str, rule: str
+) -> None:
+    with pytest.raises(InvalidTableError, match=f"{field} .*{rule}"):
         table.format()
+
+
+@pytest.mark.parametrize(
+    ("text", "field", "position"),
+    [
+        ("254:0 254:1 128", "low_water", 4),
+        ("254:0 254:1 128 0 2 read_only", "#features", 5),
+        ("254:0 254:1 128 0 0 read_only", "end", 6),
+    ],
+)
+def test_table_errors(text: str, field: str, position: int) -> None:
+    with pytest.raises(TableParseError) as caught:
+        POOL.table(text)
+    assert (caught.value.field, caught.value.position) == (field, position)
 
 
 def look(text: str, table: str | None = None) -> Seen:
@@ -117,6 +157,19 @@ RO = "0 113/1024 0/512 18 ro discard_passdown queue_if_no_space - 256"
         ),
         ("Fail", None, {"thin-pool.failed": Severity.CRITICAL}),
         ("Error", None, {"thin-pool.unreadable": Severity.ERROR}),
+        (
+            FULL.replace("queue_", "error_"),
+            None,
+            {"thin-pool.out-of-data-space": Severity.CRITICAL},
+        ),
+        (
+            FULL.replace("space - ", "space needs_check "),
+            None,
+            {
+                "thin-pool.out-of-data-space": Severity.CRITICAL,
+                "thin-pool.needs-check": Severity.ERROR,
+            },
+        ),
     ],
 )
 def test_what_stands(text: str, table: str | None, expected: dict[str, Severity]) -> None:
@@ -138,11 +191,78 @@ def test_gauges() -> None:
     ]
 
 
-def test_moments() -> None:
-    grown = FULL.replace("512/512", "512/1024").replace("queue", "error").replace("0 116", "1 116")
+TIMED_OUT = FULL.replace("queue", "error")
+QUEUES, ERRORS = "254:0 254:1 128 0 0", "254:0 254:1 128 0 1 error_if_no_space"
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "expected"),
+    [
+        (FULL, FULL, []),
+        (FULL, TIMED_OUT, ["thin-pool.no-space-timeout"]),
+        (TIMED_OUT, FULL, []),
+        (FULL, TIMED_OUT.replace("out_of_data_space", "rw"), []),
+        (FULL, FULL.replace("512/512", "512/1024"), ["thin-pool.resized"]),
+        (FULL, FULL.replace("116/1024", "116/2048"), ["thin-pool.resized"]),
+        (FULL, FULL.replace("0 116", "7 116"), ["thin-pool.transaction"]),
+        (FULL, FULL.replace("512 -", "512 18"), ["thin-pool.metadata-snapshot"]),
+        (FULL, "Fail", []),
+        ("Error", FULL, []),
+    ],
+)
+def test_moments(before: str, after: str, expected: list[str]) -> None:
+    types = [moment.type for moment in POOL.moments(look(before), look(after))]
+    assert types == expected
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "told"),
+    [
+        (QUEUES, QUEUES, True),
+        (None, QUEUES, True),
+        (QUEUES, None, True),
+        (QUEUES, ERRORS, False),
+        (None, ERRORS, False),
+    ],
+)
+def test_a_policy_that_the_table_asks_for_is_no_timeout(
+    before: str | None, after: str | None, told: bool
+) -> None:
+    found = POOL.moments(look(FULL, before), look(TIMED_OUT, after))
+    assert [moment.type for moment in found] == ["thin-pool.no-space-timeout"] * told
+
+
+def test_several_moments_at_once() -> None:
+    grown = TIMED_OUT.replace("512/512", "512/1024").replace("0 116", "1 116")
     types = [moment.type for moment in POOL.moments(look(FULL), look(grown))]
     assert types == ["thin-pool.no-space-timeout", "thin-pool.resized", "thin-pool.transaction"]
 
 
-def test_messages() -> None:
-    assert CreateSnap(7, 1).format() == "create_snap 7 1"
+def test_nothing_was_read() -> None:
+    unread = Seen("thin-pool", Sectors(0), Sectors(65536))
+    assert POOL.observe(unread) == Observation()
+    assert POOL.moments(unread, look(FULL)) == POOL.moments(look(FULL), unread) == ()
+
+
+@pytest.mark.parametrize(
+    ("message", "text"),
+    [
+        (CreateThin(0), "create_thin 0"),
+        (CreateSnap(7, 1), "create_snap 7 1"),
+        (DeleteThin(16777215), "delete 16777215"),
+        (SetTransactionId(0, 1), "set_transaction_id 0 1"),
+        (ReserveMetadataSnap(), "reserve_metadata_snap"),
+        (ReleaseMetadataSnap(), "release_metadata_snap"),
+    ],
+)
+def test_messages(message: TargetMessage, text: str) -> None:
+    assert message.format() == text
+
+
+@pytest.mark.parametrize(
+    "message",
+    [CreateThin(1 << 24), CreateSnap(0, -1), DeleteThin(-1), SetTransactionId(0, 1 << 64)],
+)
+def test_message_rules(message: TargetMessage) -> None:
+    with pytest.raises(InvalidMessageError):
+        message.format()
