@@ -17,7 +17,7 @@ Device = DeviceNumber | str
 """A device in a table: its number, as the kernel prints it, or a path, as it also takes it."""
 
 _DIGITS = re.compile(r"[0-9]{1,20}")
-_SIGNED = re.compile(r"-?[0-9]{1,20}")
+_SIGNED = re.compile(r"[-+]?[0-9]{1,20}")
 _HEX = re.compile(r"[0-9a-fA-F]{1,16}")
 _BLANK = re.compile(rb"[\s\\\xa0]")
 
@@ -80,7 +80,7 @@ class Words:
         return self._checked(field, self.word(field), _DIGITS, 10, maximum)
 
     def signed(self, field: str) -> int:
-        """A decimal number, perhaps negative."""
+        """A decimal number, perhaps negative; a plus is taken as the kernel takes it."""
         return self._checked(field, self.word(field), _SIGNED, 10, U64_MAX)
 
     def hex(self, field: str) -> int:
@@ -105,6 +105,16 @@ class Words:
             # no error is chained here: the enum's own would show a word that can be a key
             self.fail(field, f"must be one of: {', '.join(str(w.value) for w in words)}")
         return found
+
+    def letters(self, field: str, number: int | None, words: type[E]) -> tuple[E, ...]:
+        """A word with `number` letters (None: any number), each one of an enum's."""
+        known = {member.value: member for member in words}
+        text = self.word(field)
+        if number not in {None, len(text)}:
+            self.fail(field, f"must have {number} letters")
+        if not known.keys() >= set(text):
+            self.fail(field, f"has only letters of: {', '.join(known)}")
+        return tuple(known[letter] for letter in text)
 
     def device(self, field: str) -> Device:
         """A device: `major:minor` becomes a DeviceNumber, anything else stays text."""
