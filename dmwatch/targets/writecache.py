@@ -317,7 +317,7 @@ def observe(seen: Seen) -> Observation:
         summary = "the write cache has failed: writes fail, and what it holds is not on the origin"
         found.append(Finding("writecache.failed", Severity.CRITICAL, summary, data=data))
     if status.blocks and not status.free:
-        summary = "the write cache is full: writes wait for the origin"
+        summary = "the write cache is full: writes are as slow as the origin"
         found.append(Finding("writecache.full", Severity.WARNING, summary, data=data))
     return Observation(tuple(found))
 
