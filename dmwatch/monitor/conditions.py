@@ -1,0 +1,340 @@
+"""What stands on one device: raised, changed, cleared, reminded.
+
+Targets say what one look shows. What needs memory lives here: rungs with hysteresis over gauges,
+`after` (told once it has stood so long), stalled progress, flapping counters, reminders. Nothing
+here reads a clock or does I/O: the time comes in with each look, so that a test can compress years.
+
+A look covers scopes: the device's own flags, and each line of its table whose status was read. What
+stands in a scope that a look does not cover stays as it is: what was not read is not healthy.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from dmwatch.events import Reason, State
+from dmwatch.monitor.settings import Settings
+from dmwatch.severity import Severity
+from dmwatch.targets.base import Counter, Gauge, Progress
+from dmwatch.targets.catalogue import (
+    CatalogueRow,
+    FlapType,
+    GaugeType,
+    Rung,
+    StallType,
+    rung_at,
+)
+
+Id = tuple[str, str | None]
+"""What a condition is known by on its device: type and key."""
+Scope = tuple[int, str] | None
+"""Where a condition belongs: start and type of a line of the table, or None for the device."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A condition that a look shows.
+
+    Attributes:
+        type: `target.name`.
+        key: tells apart several of this type.
+        severity: as seen now.
+        summary: a clause without the device's name.
+        data: plain data for the event.
+        essence: what of it matters: a change in it is told.
+        scope: see Scope.
+        target: the target type, or None.
+        advice: from the catalogue.
+        after: seconds that it stands before it is told.
+        group: of conditions that exclude each other, or None.
+    """
+
+    type: str
+    key: str | None
+    severity: Severity
+    summary: str
+    data: Mapping[str, Any] = field(default_factory=dict)
+    essence: tuple[Any, ...] = ()
+    scope: Scope = None
+    target: str | None = None
+    advice: str | None = None
+    after: float = 0.0
+    group: str | None = None
+
+    @property
+    def id(self) -> Id:
+        """Type and key."""
+        return self.type, self.key
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What one look at a device shows.
+
+    Attributes:
+        found: the conditions.
+        covered: the scopes that were looked at.
+        lines: every line of the table, looked at or not; None where they are not known.
+        ignored: what a rule keeps from being told.
+        parts: the keys that exist in a scope, of those scopes that tell.
+        blind: scopes whose status says no more than that it failed: what is not found there is
+            not healthy but replaced by something worse, or unknown.
+    """
+
+    found: tuple[Found, ...]
+    covered: frozenset[Scope]
+    lines: frozenset[Scope] | None = None
+    ignored: frozenset[Id] = frozenset()
+    parts: Mapping[Scope, frozenset[str]] = field(default_factory=dict)
+    blind: frozenset[Scope] = frozenset()
+
+    def says(self, scope: Scope) -> bool:
+        """Whether this look says anything about a scope: it was looked at, or is there no more."""
+        return scope in self.covered or self.misses(scope)
+
+    def misses(self, scope: Scope) -> bool:
+        """Whether the scope is a line that the table does not have any more."""
+        return scope is not None and self.lines is not None and scope not in self.lines
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A condition that must stand a while before it is told.
+
+    Attributes:
+        due: when it is told.
+        scope: see Scope.
+        initial: it was so when watching began.
+    """
+
+    due: float
+    scope: Scope
+    initial: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """A condition that was told and stands.
+
+    Attributes:
+        found: as it was told last.
+        told: when that was, on the caller's clock.
+        initial: it stood when watching began.
+    """
+
+    found: Found
+    told: float
+    initial: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """Something to tell about a condition."""
+
+    state: State
+    found: Found
+    reason: Reason | None = None
+    initial: bool = False
+
+
+class Conditions:
+    """The conditions of one device.
+
+    Args:
+        settings: rungs, hysteresis, delays and reminders.
+        seeded: what stood when an earlier watcher ended: it is not raised again where it still
+            stands, and cleared where it does not.
+    """
+
+    def __init__(self, settings: Settings, seeded: Iterable[Found] = ()) -> None:
+        self._settings = settings
+        self._seeded = {found.id for found in seeded}
+        self._standing = {found.id: Standing(found, 0.0, initial=True) for found in seeded}
+        self._waiting: dict[Id, Waiting] = {}
+
+    @property
+    def standing(self) -> dict[Id, Standing]:
+        """What stands, by type and key."""
+        return self._standing
+
+    def look(self, look: Look, now: float, *, initial: bool = False) -> list[Step]:
+        """Compare a look with what stood before: what cleared, then what was raised or changed."""
+        found = {item.id: item for item in look.found}
+        cleared = self._clear(look, found)
+        raised = [s for item in look.found if (s := self._meet(item, now, initial=initial))]
+        self._waiting = {
+            key: waiting
+            for key, waiting in self._waiting.items()
+            if key in found or not look.says(waiting.scope)
+        }
+        return cleared + raised
+
+    def clear_all(self, reason: Reason) -> list[Step]:
+        """Clear everything: the device is gone, or not the same."""
+        steps = [Step(State.CLEARED, held.found, reason) for held in self._standing.values()]
+        self._standing.clear()
+        self._waiting.clear()
+        return steps
+
+    def remind(self, now: float) -> list[Step]:
+        """Tell again what stands for so long that a reminder is due."""
+        steps = []
+        for key, held in self._standing.items():
+            every = self._settings.condition(held.found.type).remind_every
+            if every is not None and now - held.told >= every:
+                self._standing[key] = replace(held, told=now)
+                steps.append(Step(State.REMINDER, held.found))
+        return steps
+
+    def due(self) -> float | None:
+        """When something here becomes due by time alone: a delay or a reminder is over."""
+        times = [
+            held.told + every
+            for held in self._standing.values()
+            if (every := self._settings.condition(held.found.type).remind_every) is not None
+        ]
+        return min([*times, *(waiting.due for waiting in self._waiting.values())], default=None)
+
+    def _clear(self, look: Look, found: Mapping[Id, Found]) -> list[Step]:
+        steps = []
+        for key, held in list(self._standing.items()):
+            if key in found or not look.says(held.found.scope):
+                continue
+            reason = _reason(held.found, look)
+            if reason is not None:
+                del self._standing[key]
+                self._seeded.discard(key)
+                steps.append(Step(State.CLEARED, held.found, reason))
+        return steps
+
+    def _meet(self, item: Found, now: float, *, initial: bool) -> Step | None:
+        held = self._standing.get(item.id)
+        if held is None:
+            return self._raise(item, now, initial=initial)
+        told = item.id not in self._seeded
+        self._seeded.discard(item.id)
+        if held.found.severity == item.severity and held.found.essence == item.essence:
+            self._standing[item.id] = replace(held, found=item)
+            return None
+        if not told and held.found.severity == item.severity:
+            # a seed carries no essence to compare with
+            self._standing[item.id] = Standing(item, now, initial=True)
+            return None
+        self._standing[item.id] = Standing(item, now)
+        return Step(State.CHANGED, item, initial=initial)
+
+    def _raise(self, item: Found, now: float, *, initial: bool) -> Step | None:
+        if item.after > 0:
+            fresh = Waiting(now + item.after, item.scope, initial)
+            waiting = self._waiting.setdefault(item.id, fresh)
+            if now < waiting.due:
+                return None
+            initial = waiting.initial
+        self._waiting.pop(item.id, None)
+        self._standing[item.id] = Standing(item, now, initial=initial)
+        return Step(State.RAISED, item, initial=initial)
+
+
+def _reason(gone: Found, look: Look) -> Reason | None:
+    """Why a condition is not found any more; None where it is not known, and so it stays."""
+    if gone.id in look.ignored:
+        return Reason.RULE
+    if look.misses(gone.scope):
+        return Reason.PART_GONE
+    same = [item for item in look.found if item.scope == gone.scope]
+    if gone.group and any(item.group == gone.group for item in same):
+        return Reason.SUPERSEDED
+    if gone.scope in look.blind:
+        worse = any(item.severity.at_least(Severity.ERROR) for item in same)
+        return Reason.SUPERSEDED if worse else None
+    parts = look.parts.get(gone.scope)
+    if gone.key is not None and parts is not None and gone.key not in parts:
+        return Reason.PART_GONE
+    return Reason.HEALTHY
+
+
+class Gauges:
+    """The memory that gauges, progress and counters of one line need."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._rungs: dict[Id, Rung] = {}
+        self._moved: dict[Id, tuple[tuple[int | str, ...], float]] = {}
+        self._counts: dict[Id, deque[tuple[float, int]]] = {}
+
+    def seed(self, type_: str, key: str | None, at: float, severity: Severity) -> None:
+        """Remember the rung that stood when an earlier watcher ended."""
+        self._rungs[(type_, key)] = Rung(at, severity)
+
+    def gauge(self, gauge: Gauge, row: GaugeType) -> tuple[Rung, float] | None:
+        """The rung that a gauge stands on, and its share in percent; None below all rungs."""
+        settings = self._settings.condition(gauge.type)
+        chosen = settings.rung_tuple()
+        rungs = row.rungs if chosen is None else chosen
+        margin = row.hysteresis if settings.hysteresis is None else settings.hysteresis
+        key = (gauge.type, gauge.key)
+        percent = gauge.percent if gauge.total else 0.0
+        held = self._rungs.get(key)
+        kept = held if held is not None and _keeps(held, rungs, percent, margin) else None
+        reached = rung_at(percent, rungs)
+        stands = [rung for rung in (kept, reached) if rung is not None]
+        rung = max(stands, key=lambda r: r.at, default=None)
+        if rung is None:
+            self._rungs.pop(key, None)
+            return None
+        self._rungs[key] = rung
+        return rung, percent
+
+    def stalled(self, progress: Progress, row: StallType, now: float) -> bool:
+        """Say whether something has not moved for as long as its row allows."""
+        key = (progress.type, progress.key)
+        seen = self._moved.get(key)
+        if seen is None or seen[0] != progress.value:
+            self._moved[key] = (progress.value, now)
+            return False
+        after = self._settings.condition(progress.type).after
+        return now - seen[1] >= (row.after if after is None else after)
+
+    def stall_due(self, row: StallType) -> float | None:
+        """When what is watched for standing still would have stood still too long."""
+        after = self._settings.condition(row.type).after
+        limit = row.after if after is None else after
+        times = [since + limit for (kind, _), (_, since) in self._moved.items() if kind == row.type]
+        return min(times, default=None)
+
+    def forget_progress(self, present: Iterable[Progress]) -> None:
+        """Forget what is not in progress any more."""
+        keep = {(item.type, item.key) for item in present}
+        self._moved = {key: seen for key, seen in self._moved.items() if key in keep}
+
+    def flapping(self, counter: Counter, row: FlapType, now: float) -> bool:
+        """Say whether a counter has grown by its row's count within its row's window."""
+        samples = self._counts.setdefault((counter.type, counter.key), deque())
+        if samples and counter.value < samples[-1][1]:
+            samples.clear()
+        if not samples or samples[-1][1] != counter.value:
+            samples.append((now, counter.value))
+        # the newest sample older than the window is the level that the window began with
+        while len(samples) > 1 and samples[1][0] <= now - row.window:
+            samples.popleft()
+        return counter.value - samples[0][1] >= row.count
+
+
+def _keeps(held: Rung, rungs: tuple[Rung, ...], percent: float, margin: float) -> bool:
+    return any(rung.at == held.at for rung in rungs) and percent >= held.at - margin
+
+
+def essence(data: Any) -> tuple[Any, ...]:
+    """What of a finding's data matters: all but the fields marked volatile."""
+    specs = getattr(data, "__dataclass_fields__", {})
+    return tuple(
+        getattr(data, name) for name, spec in specs.items() if not spec.metadata.get("volatile")
+    )
+
+
+def row_of(rows: Iterable[CatalogueRow], type_: str) -> CatalogueRow | None:
+    """The catalogue row of a type."""
+    return next((row for row in rows if row.type == type_), None)

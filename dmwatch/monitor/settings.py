@@ -1,0 +1,153 @@
+"""The models of `[monitor]`, `[conditions]` and `[[rules]]`: what can be chosen about watching."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from enum import StrEnum
+from fnmatch import fnmatchcase
+from typing import Annotated, Any
+
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from dmwatch.severity import Severity
+from dmwatch.targets.catalogue import Rung
+
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_SPAN = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?(ms|s|m|h|d)", re.ASCII)
+
+
+def seconds(text: Any) -> Any:
+    """Read a span of time: a number with its unit, `10s`, `500ms`, `5m`, `6h`, `90d`.
+
+    Raises:
+        ValueError: for a text that is none.
+    """
+    if not isinstance(text, str):
+        return text
+    match = _SPAN.fullmatch(text.strip())
+    if not match:
+        raise ValueError('a span of time is a number and ms, s, m, h or d, as in "10s"')
+    return float(match[1]) * _UNITS[match[2]]
+
+
+Span = Annotated[float, BeforeValidator(seconds), Field(ge=0, allow_inf_nan=False)]
+LongSpan = Annotated[float, BeforeValidator(seconds), Field(ge=0.1, allow_inf_nan=False)]
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class MonitorSettings(_Model):
+    """`[monitor]`: how the kernel is watched."""
+
+    poll_interval: LongSpan = Field(
+        default=10.0, description="how often what raises no event is read; a target may want longer"
+    )
+    heartbeat: LongSpan = Field(
+        default=60.0, description="how often the list, and every device's record, is read anyway"
+    )
+    status_timeout: LongSpan = Field(
+        default=5.0, description="after this long a status call counts as stuck"
+    )
+    cpu_share: float = Field(
+        default=0.25, gt=0, le=1, description="how much of one processor a storm of events may cost"
+    )
+    lock_memory: bool = Field(
+        default=False, description="keep the daemon's memory from being paged out (mlockall)"
+    )
+
+
+class RungSettings(_Model):
+    """A step of a usage condition."""
+
+    at: float = Field(ge=0, le=100, description="percent")
+    severity: Severity = Field(description="from here on")
+
+
+class ConditionSettings(_Model):
+    """`[conditions."type"]`: how one type of condition is told."""
+
+    rungs: tuple[RungSettings, ...] | None = Field(
+        default=None, description="of a usage condition; an empty list switches it off"
+    )
+    hysteresis: float | None = Field(
+        default=None, ge=0, le=50, description="it clears this many points below its rung"
+    )
+    after: Span | None = Field(default=None, description="it is told once it has stood this long")
+    remind_every: LongSpan | None = Field(
+        default=None, description="it is told again this often while it stands"
+    )
+
+    @model_validator(mode="after")
+    def _rungs_rise(self) -> ConditionSettings:
+        steps = [rung.at for rung in self.rungs or ()]
+        if steps != sorted(set(steps)):
+            raise ValueError("rungs must rise")
+        return self
+
+    def rung_tuple(self) -> tuple[Rung, ...] | None:
+        """The rungs as targets have them, or None where the target's own hold."""
+        if self.rungs is None:
+            return None
+        return tuple(Rung(rung.at, rung.severity) for rung in self.rungs)
+
+
+class Action(StrEnum):
+    """What a rule does besides changing a severity."""
+
+    IGNORE = "ignore"
+
+
+class Rule(_Model):
+    """`[[rules]]`: what shall not be told, or told as more or less severe. The first match wins."""
+
+    device: str = Field(default="*", description="glob: name, label or number")
+    uuid: str = Field(default="*", description="glob: uuid; a device without one has an empty one")
+    target: str = Field(default="*", description="glob: target type")
+    type: str = Field(default="*", description="glob: type of event")
+    action: Action | None = Field(default=None, description='"ignore"')
+    severity: Severity | None = Field(default=None, description="told with this severity")
+    until: AwareDatetime | None = Field(
+        default=None, description="the rule holds until then: a maintenance window"
+    )
+
+    @model_validator(mode="after")
+    def _does_one_thing(self) -> Rule:
+        if (self.action is None) == (self.severity is None):
+            raise ValueError('a rule has either action = "ignore" or a severity')
+        return self
+
+    def holds(self, now: datetime) -> bool:
+        """Say whether its window is still open."""
+        return self.until is None or now < self.until
+
+    def matches(self, names: tuple[str, ...], uuid: str, target: str, type_: str) -> bool:
+        """Say whether it is about this."""
+        return (
+            fnmatchcase(type_, self.type)
+            and fnmatchcase(target, self.target)
+            and fnmatchcase(uuid, self.uuid)
+            and any(fnmatchcase(name, self.device) for name in names)
+        )
+
+
+class Settings(_Model):
+    """Everything that an operator can choose about watching."""
+
+    monitor: MonitorSettings = MonitorSettings()
+    conditions: dict[str, ConditionSettings] = Field(default_factory=dict)
+    rules: tuple[Rule, ...] = ()
+
+    def condition(self, type_: str) -> ConditionSettings:
+        """The settings of a type, or the defaults."""
+        return self.conditions.get(type_, _DEFAULT)
+
+
+_DEFAULT = ConditionSettings()
+
+
+def utc_now() -> datetime:
+    """The time, aware of its zone."""
+    return datetime.now(UTC)
