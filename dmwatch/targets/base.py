@@ -251,6 +251,10 @@ def _no_moments(_before: Seen, _after: Seen) -> tuple[Moment, ...]:
     return ()
 
 
+def _no_parts(_seen: Seen) -> frozenset[str] | None:
+    return None
+
+
 def _no_uevent(_properties: Mapping[str, str]) -> tuple[Moment, ...]:
     return ()
 
@@ -272,6 +276,8 @@ class Target:
         observe: see the module's docstring.
         moments: see the module's docstring.
         uevent: the properties of a `change` uevent -> the moments that it tells.
+        parts: one look -> the keys of all legs or paths that exist, well or not: a condition
+            whose part is gone did not heal. None where its conditions have no such keys.
         conditions: the catalogue rows of its conditions.
         moment_types: the catalogue rows of its moments.
         notice: how changes become known.
@@ -296,6 +302,7 @@ class Target:
     observe: Callable[[Seen], Observation] = _observe_nothing
     moments: Callable[[Seen, Seen], tuple[Moment, ...]] = _no_moments
     uevent: Callable[[Mapping[str, str]], tuple[Moment, ...]] = _no_uevent
+    parts: Callable[[Seen], frozenset[str] | None] = _no_parts
     conditions: tuple[CatalogueRow, ...] = ()
     moment_types: tuple[MomentType, ...] = ()
     notice: Notice = Notice.POLL

@@ -17,6 +17,8 @@ class NoData:
 
 
 NO_DATA = NoData()
+VOLATILE = {"volatile": True}
+"""Metadata of a field of a finding's data that moves all the time: its change alone is not told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +53,7 @@ class ConditionType:
         key: what its key names ("leg", "path"), or None where there is one at most.
         after: seconds that it stands before it is told.
         advice: a sentence on what to do; required where it can be error or critical.
+        group: conditions of one group exclude each other: the one that follows supersedes.
     """
 
     type: str
@@ -59,6 +62,7 @@ class ConditionType:
     key: str | None = None
     after: float = 0.0
     advice: str | None = None
+    group: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

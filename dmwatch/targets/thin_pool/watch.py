@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from dmwatch.severity import Severity
 from dmwatch.targets.base import Finding, Gauge, Moment, Observation, Seen, TargetTable
-from dmwatch.targets.catalogue import CatalogueRow, ConditionType, GaugeType, MomentType
+from dmwatch.targets.catalogue import VOLATILE, CatalogueRow, ConditionType, GaugeType, MomentType
 from dmwatch.targets.thin_pool.text import (
     NoSpace,
     PoolMode,
@@ -23,9 +23,9 @@ class SpaceData:
     """For conditions about space: what a write meets now, and how full the pool is, in blocks."""
 
     no_space: NoSpace
-    data_used: DataBlocks
+    data_used: DataBlocks = field(metadata=VOLATILE)
     data_total: DataBlocks
-    metadata_used: MetadataBlocks
+    metadata_used: MetadataBlocks = field(metadata=VOLATILE)
     metadata_total: MetadataBlocks
 
 
@@ -33,7 +33,7 @@ class SpaceData:
 class LowWaterData:
     """For low-water: what is free and the mark, in data blocks."""
 
-    free: DataBlocks
+    free: DataBlocks = field(metadata=VOLATILE)
     low_water: DataBlocks
 
 
@@ -204,12 +204,14 @@ CONDITIONS: tuple[CatalogueRow, ...] = (
         (Severity.CRITICAL,),
         SpaceData,
         advice="Extend the pool's data device now: writes that wait are completed then.",
+        group="mode",
     ),
     ConditionType(
         "thin-pool.out-of-metadata-space",
         (Severity.CRITICAL,),
         SpaceData,
         advice="Extend the pool's metadata device; the pool can be written again after that.",
+        group="mode",
     ),
     ConditionType(
         "thin-pool.read-only",
@@ -217,11 +219,13 @@ CONDITIONS: tuple[CatalogueRow, ...] = (
         SpaceData,
         advice="Look in the kernel log for the failed metadata commit, repair the metadata "
         "(lvconvert --repair or thin_repair), then activate the pool again.",
+        group="mode",
     ),
     ConditionType(
         "thin-pool.failed",
         (Severity.CRITICAL,),
         advice="Take the pool down, repair or restore its metadata (thin_check, thin_repair).",
+        group="mode",
     ),
     ConditionType(
         "thin-pool.needs-check",

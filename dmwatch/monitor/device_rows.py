@@ -1,0 +1,71 @@
+"""The catalogue rows of every device, whatever its targets, and what its record shows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from dmwatch.dm import DeviceInfo
+from dmwatch.monitor.conditions import Found
+from dmwatch.severity import Severity
+from dmwatch.targets.catalogue import ConditionType, MomentType
+
+SUSPENDED = ConditionType("device.suspended", (Severity.WARNING,), after=30.0)
+REMOVAL_DEFERRED = ConditionType("device.removal-deferred", (Severity.NOTICE,))
+TABLE_STAGED = ConditionType("device.table-staged", (Severity.NOTICE,), after=300.0)
+STATUS_STUCK = ConditionType(
+    "device.status-stuck",
+    (Severity.ERROR,),
+    advice="Look for what the device waits for (dmsetup info, the kernel log, the disks below): "
+    "its I/O probably hangs too.",
+)
+STATUS_UNREADABLE = ConditionType(
+    "device.status-unreadable",
+    (Severity.ERROR,),
+    key="line",
+    advice="This kernel's status is not understood: look at `dmsetup status` and report it; "
+    "until then this target is not watched.",
+)
+ERROR_TARGET = ConditionType("device.error-target", (Severity.WARNING,))
+CONDITIONS = (
+    SUSPENDED,
+    REMOVAL_DEFERRED,
+    TABLE_STAGED,
+    STATUS_STUCK,
+    STATUS_UNREADABLE,
+    ERROR_TARGET,
+)
+MOMENTS = (
+    MomentType("device.added", Severity.INFO),
+    MomentType("device.removed", Severity.INFO),
+    MomentType("device.recreated", Severity.NOTICE),
+    MomentType("device.renamed", Severity.INFO),
+    MomentType("device.uuid-set", Severity.INFO),
+    MomentType("device.table-changed", Severity.INFO),
+    MomentType("device.resized", Severity.INFO),
+    MomentType("device.resumed", Severity.INFO),
+    MomentType("device.event", Severity.DEBUG),
+)
+
+
+def found(row: ConditionType, summary: str, **more: object) -> Found:
+    """A condition of the device itself."""
+    return Found(
+        row.type,
+        None,
+        row.severities[0],
+        summary,
+        essence=tuple(more.values()),
+        data=more,
+        advice=row.advice,
+        after=row.after,
+    )
+
+
+def of_record(info: DeviceInfo) -> Iterator[Found]:
+    """What the kernel's record of a device shows."""
+    if info.suspended:
+        yield found(SUSPENDED, "its I/O is suspended")
+    if info.deferred_remove:
+        yield found(REMOVAL_DEFERRED, "it will be removed once nobody has it open")
+    if info.has_staged_table:
+        yield found(TABLE_STAGED, "a table is loaded that no resume has put in place")
