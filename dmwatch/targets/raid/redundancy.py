@@ -14,12 +14,12 @@ near    Chunk k stands on the members k*c to k*c+c-1, modulo n. Where c divides 
 
 far,    The copies of member d stand on the next c-1 members, within a set of members. How large
 offset  the sets are depends on the age of the array's metadata and on raid10_use_near_sets, which
-        no status shows: c, n//c or n. The sets of all three are looked at, so that the number told
-        is never too high.
+        no status shows: c, n//c or n. The sets of all three are looked at, so that the number
+        told is never too high.
 
-A member that is being rebuilt holds no full copy yet and counts as gone; where no member is in sync the
-whole set is being resynced and all hold their data. While a reshape runs both layouts are
-in use: then all failures are counted into one group.
+A member that is being rebuilt holds no full copy yet and counts as gone; where no member is in
+sync the whole set is being resynced and all hold their data. While a reshape runs both layouts
+are in use: then all failures are counted into one group.
 """
 
 from __future__ import annotations
