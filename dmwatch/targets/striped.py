@@ -162,6 +162,13 @@ def observe(seen: Seen) -> Observation:
     return Observation(tuple(_failed(i, leg) for i, leg in legs if leg.health is dead))
 
 
+def parts(seen: Seen) -> frozenset[str] | None:
+    """The keys of all legs."""
+    if not isinstance(seen.status, StripedStatus):
+        return None
+    return frozenset(map(str, range(len(seen.status.legs))))
+
+
 def _failed(index: int, leg: StripedLegStatus) -> Finding:
     return Finding(
         "striped.leg-failed",
@@ -182,6 +189,7 @@ TARGET = Target(
     tables=(StripedTable,),
     statuses=(StripedStatus,),
     observe=observe,
+    parts=parts,
     conditions=(
         ConditionType(
             "striped.leg-failed",

@@ -29,7 +29,7 @@ from dmwatch.targets.mirror.text import (
     MirrorTable,
     parse_status,
 )
-from dmwatch.targets.mirror.watch import CONDITIONS, MOMENTS, moments, observe
+from dmwatch.targets.mirror.watch import CONDITIONS, MOMENTS, moments, observe, parts
 
 __all__ = [
     "TARGET",
@@ -59,6 +59,7 @@ TARGET = Target(
     statuses=(MirrorStatus,),
     observe=observe,
     moments=moments,
+    parts=parts,
     conditions=CONDITIONS,
     moment_types=MOMENTS,
     notice=Notice.EVENT,

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from dmwatch.severity import Severity
 from dmwatch.targets.base import Finding, Moment, Observation, Seen
-from dmwatch.targets.catalogue import CatalogueRow, ConditionType, MomentType
+from dmwatch.targets.catalogue import VOLATILE, CatalogueRow, ConditionType, MomentType
 from dmwatch.targets.mirror.text import (
     MirrorHealth,
     MirrorLegStatus,
@@ -45,7 +45,7 @@ class MirrorLogData:
 class MirrorSyncData:
     """For out-of-sync and sync-finished: regions that are the same on all legs, and all."""
 
-    in_sync: int
+    in_sync: int = field(metadata=VOLATILE)
     regions: int
 
 
@@ -72,6 +72,13 @@ def observe(seen: Seen) -> Observation:
     legs = [_leg(index, leg) for index, leg in enumerate(status.legs)]
     found = [*legs, _all_legs(status), _log(status.log), _out_of_sync(status)]
     return Observation(tuple(finding for finding in found if finding))
+
+
+def parts(seen: Seen) -> frozenset[str] | None:
+    """The keys of all legs."""
+    if not isinstance(seen.status, MirrorStatus):
+        return None
+    return frozenset(map(str, range(len(seen.status.legs))))
 
 
 def _leg(index: int, leg: MirrorLegStatus) -> Finding | None:

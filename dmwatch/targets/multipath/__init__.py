@@ -31,7 +31,7 @@ from dmwatch.targets.multipath.status import (
     parse_status,
 )
 from dmwatch.targets.multipath.table import MultipathGroup, MultipathPath, MultipathTable
-from dmwatch.targets.multipath.watch import CONDITIONS, MOMENTS, moments, observe
+from dmwatch.targets.multipath.watch import CONDITIONS, MOMENTS, moments, observe, parts
 
 __all__ = [
     "TARGET",
@@ -64,6 +64,7 @@ TARGET = Target(
     messages=MESSAGES,
     observe=observe,
     moments=moments,
+    parts=parts,
     conditions=CONDITIONS,
     moment_types=MOMENTS,
     notice=Notice.EVENT,

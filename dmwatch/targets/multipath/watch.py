@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from dmwatch.severity import Severity
 from dmwatch.targets.base import Counter, Finding, Moment, Observation, Seen
-from dmwatch.targets.catalogue import CatalogueRow, ConditionType, FlapType, MomentType
+from dmwatch.targets.catalogue import VOLATILE, CatalogueRow, ConditionType, FlapType, MomentType
 from dmwatch.targets.multipath.status import (
     GroupState,
     MultipathStatus,
@@ -29,8 +29,8 @@ class MultipathPathData:
 
     path: str
     group: int
-    failures: int
-    paths_left: int
+    failures: int = field(metadata=VOLATILE)
+    paths_left: int = field(metadata=VOLATILE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class MultipathNoPathsData:
     """
 
     paths: int
-    queueing: bool | None
+    queueing: bool | None = field(metadata=VOLATILE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +81,14 @@ def observe(seen: Seen) -> Observation:
         Counter("multipath.path-flapping", path.failures, name) for name, path in paths.items()
     ]
     return Observation(tuple(found), counters=tuple(counters))
+
+
+def parts(seen: Seen) -> frozenset[str] | None:
+    """The keys of all paths, `major:minor`, and of all groups, from `1`."""
+    if not isinstance(seen.status, MultipathStatus):
+        return None
+    groups = map(str, range(1, len(seen.status.groups) + 1))
+    return frozenset([*groups, *(str(path.device) for path in seen.status.paths)])
 
 
 def _paths(status: MultipathStatus) -> dict[str, _Path]:

@@ -22,7 +22,7 @@ from dmwatch.targets.raid.status import (
     parse_status,
 )
 from dmwatch.targets.raid.table import RaidMember, RaidOption, RaidTable
-from dmwatch.targets.raid.watch import CONDITIONS, MOMENTS, moments, observe
+from dmwatch.targets.raid.watch import CONDITIONS, MOMENTS, moments, observe, parts
 
 __all__ = [
     "TARGET",
@@ -57,6 +57,7 @@ TARGET = Target(
     messages=MESSAGES,
     observe=observe,
     moments=moments,
+    parts=parts,
     conditions=CONDITIONS,
     moment_types=MOMENTS,
     notice=Notice.EVENT,

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from dmwatch.severity import Severity
 from dmwatch.targets.base import Finding, Moment, Observation, Progress, Seen
-from dmwatch.targets.catalogue import CatalogueRow, ConditionType, MomentType, StallType
+from dmwatch.targets.catalogue import VOLATILE, CatalogueRow, ConditionType, MomentType, StallType
 from dmwatch.targets.raid.redundancy import redundancy
 from dmwatch.targets.raid.status import RaidJournal, RaidLeg, RaidWorking, SyncAction
 from dmwatch.targets.raid.table import RaidTable
@@ -28,7 +28,7 @@ class RaidLegData:
     leg: int
     device: str | None
     health: RaidLeg
-    redundancy_left: int
+    redundancy_left: int = field(metadata=VOLATILE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,14 +42,14 @@ class RaidJournalData:
 class RaidMismatchData:
     """For mismatches: how many sectors differ, as the last check found."""
 
-    mismatches: int
+    mismatches: int = field(metadata=VOLATILE)
 
 
 @dataclass(frozen=True, slots=True)
 class RaidFrozenData:
     """For frozen: how far the sync had come on each member, and of how much."""
 
-    done: Sectors
+    done: Sectors = field(metadata=VOLATILE)
     total: Sectors
 
 
@@ -72,6 +72,14 @@ def observe(seen: Seen) -> Observation:
         found.append(_frozen(status))
     progress = () if seen.suspended else _progress(status)
     return Observation(tuple(finding for finding in found if finding), progress=progress)
+
+
+def parts(seen: Seen) -> frozenset[str] | None:
+    """The keys of all legs that have a device: a failed one that is taken out did not heal."""
+    if not isinstance(seen.status, RaidWorking):
+        return None
+    legs = enumerate(seen.status.legs)
+    return frozenset(str(index) for index, leg in legs if leg is not RaidLeg.MISSING)
 
 
 def _legs(status: RaidWorking, table: RaidTable | None) -> Iterator[Finding]:
