@@ -12,13 +12,14 @@ lab := $(bin)/python tests/lab/lab.py
 kernel-tests := pytest tests/kernel --timeout 300
 
 .NOTPARALLEL:
-.PHONY: help setup run test test-long lint host-tests kernel-tests
+.PHONY: help setup run test test-long test-kernels lint host-tests kernel-tests
 
 help:
 	@echo "make setup         Debian packages, .venv, the lab (root only where packages are missing)"
-	@echo "make run           watch a real kernel play a storage story (2 minutes)"
+	@echo "make run           watch a real kernel play a storage story (1 to 2 minutes)"
 	@echo "make test          lint, host tests, kernel tests in the lab; KERNEL=6.12 for another kernel"
 	@echo "make test-long     the same with the long tests"
+	@echo "make test-kernels  the kernel tests on 5.10, 6.1, 6.12 and 7"
 	@echo "make lint          ruff, mypy, the layers"
 
 setup:
@@ -33,6 +34,9 @@ test: setup lint host-tests kernel-tests
 test-long: export DMWATCH_LONG := 1
 test-long: setup lint host-tests kernel-tests
 	@echo "== make test-long: all passed"
+
+test-kernels: setup
+	@tests/lab/matrix.sh $(kernel-tests)
 
 lint:
 	@tests/lab/setup.sh venv
