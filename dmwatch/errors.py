@@ -16,7 +16,7 @@ DmwatchError
 |   +-- ControlNotPermittedError      not allowed
 +-- CommandError (OSError)            a command that the kernel refused: command, device, errno
     +-- DeviceNotFoundError           ENXIO
-    +-- DeviceBusyError               EBUSY
+    +-- DeviceBusyError               EBUSY; of DEV_CREATE also ENXIO: the minor is taken
     +-- NotPermittedError             EPERM, EACCES
     +-- InterruptedCommandError       EINTR, where a repeat could do harm
     +-- InterfaceTooOldError          this kernel's device-mapper has no such command
@@ -182,7 +182,10 @@ class DeviceNotFoundError(CommandError):
 
 
 class DeviceBusyError(CommandError):
-    """EBUSY: the device is open or suspended, or the name or uuid is taken."""
+    """EBUSY: the device is open or suspended, or the name or uuid is taken.
+
+    DEV_CREATE answers ENXIO where the minor number is taken: that is this error, too.
+    """
 
 
 class NotPermittedError(CommandError):

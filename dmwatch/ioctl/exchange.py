@@ -79,7 +79,8 @@ def refuse_flags(command: Command, flags: Flags) -> None:
     Raises:
         InvalidFlagsError: naming the flags.
     """
-    unfit = flags & ~command.value.flags
+    # as plain numbers: the complement of a flag has no bits that the enumeration does not know
+    unfit = Flags(int(flags) & ~int(command.value.flags))
     if unfit:
         taken = _flag_names(command.value.flags) or "none"
         raise InvalidFlagsError(

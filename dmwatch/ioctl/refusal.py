@@ -50,7 +50,7 @@ def device_text(header: Header) -> str | None:
 
 _Explanation = tuple[type[CommandError], str, str]
 _BUSY = {
-    Command.DEV_CREATE: "the name, the uuid or the minor number is taken",
+    Command.DEV_CREATE: "the name or the uuid is taken",
     Command.DEV_RENAME: "the new name or uuid is taken",
     Command.DEV_REMOVE: "it is open: mounted, or another device lies on it",
 }
@@ -79,6 +79,8 @@ def _explain(command: Command, request: Header, reply: Header | None, number: in
         needed = ".".join(map(str, request.version))
         because = f"it needs interface {needed} and this kernel has {running}"
         return InterfaceTooOldError, because, "use a newer kernel"
+    if (command, number) == (Command.DEV_CREATE, errno.ENXIO):
+        return DeviceBusyError, "the minor number is taken", "let the kernel choose one"
     kind, because, hint = _EXPLAINED.get(number, (CommandError, "", ""))
     if number == errno.EBUSY:
         because = _BUSY.get(command, because)
