@@ -125,7 +125,11 @@ class StripedLegStatus:
 
 @dataclass(frozen=True, slots=True)
 class StripedStatus(TargetStatus):
-    """How the legs stand, in order."""
+    """How it stands.
+
+    Attributes:
+        legs: in order.
+    """
 
     legs: tuple[StripedLegStatus, ...]
 

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
-from dmwatch.errors import TableParseError
 from dmwatch.names import UUID_MAX
 from dmwatch.targets.words import (
     U32_MAX,
@@ -137,38 +136,40 @@ MirrorLog = CoreLog | DiskLog | UserspaceLog | OtherLog
 def parse_log(words: Words) -> MirrorLog:
     """Read the log at the beginning of a table."""
     kind = words.word("log")
-    arguments = words.take("log arguments", words.count("#log"))
-    reader = _READERS.get(kind)
-    if reader is None:
-        return OtherLog(kind, arguments)
-    log = Words(TYPE, " ".join(arguments), TableParseError)
-    found = reader(log)
-    log.end()
+    number = words.count("#log")
+    end = words.left - number
+    found = _READERS[kind](words, number) if kind in _READERS else _other(words, kind, number)
+    if words.left != end:
+        words.fail("#log", f"announces {number} words where the {kind} log has others")
     return found
 
 
-def _core(words: Words) -> CoreLog:
-    return CoreLog(*_region(words))
+def _core(words: Words, number: int) -> CoreLog:
+    return CoreLog(*_region(words, number))
 
 
-def _disk(words: Words) -> DiskLog:
-    return DiskLog(words.device("log device"), *_region(words))
+def _disk(words: Words, number: int) -> DiskLog:
+    return DiskLog(words.device("log device"), *_region(words, number - 1))
 
 
-def _userspace(words: Words) -> UserspaceLog:
-    return UserspaceLog(words.word("log uuid"), words.rest())
+def _userspace(words: Words, number: int) -> UserspaceLog:
+    return UserspaceLog(words.word("log uuid"), words.take("log arguments", max(number - 1, 0)))
 
 
-_READERS: dict[str, Callable[[Words], MirrorLog]] = {
+def _other(words: Words, kind: str, number: int) -> OtherLog:
+    return OtherLog(kind, words.take("log arguments", number))
+
+
+_READERS: dict[str, Callable[[Words, int], MirrorLog]] = {
     "core": _core,
     "disk": _disk,
     "userspace": _userspace,
 }
 
 
-def _region(words: Words) -> tuple[Sectors, MirrorSync | None]:
+def _region(words: Words, number: int) -> tuple[Sectors, MirrorSync | None]:
     size = Sectors(words.number("region_size"))
-    return size, words.choice("sync", MirrorSync) if words.left else None
+    return size, words.choice("sync", MirrorSync) if number > 1 else None
 
 
 def _check_region(size: Sectors) -> None:

@@ -113,6 +113,10 @@ class MultipathTable(TargetTable):
         for group in self.groups:
             _check_group(group)
 
+    def lasting(self) -> object:
+        """The groups: a message, or a suspend, changes the features."""
+        return self.groups
+
     def format(self) -> str:
         """The text for the kernel. Raises InvalidTableError as `check`."""
         self.check()

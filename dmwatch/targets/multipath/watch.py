@@ -162,7 +162,7 @@ CONDITIONS: tuple[CatalogueRow, ...] = (
     ConditionType("multipath.path-failed", (Severity.WARNING,), MultipathPathData, key="path"),
     ConditionType(
         "multipath.no-paths",
-        (Severity.ERROR, Severity.CRITICAL),
+        (Severity.CRITICAL, Severity.ERROR),
         MultipathNoPathsData,
         advice="Look at the storage and the cabling or network to it; multipathd takes a path "
         "into use again once it works.",

@@ -93,6 +93,10 @@ class RaidTable(TargetTable):
         """Hold raid_ctr's rules against the values. Raises InvalidTableError."""
         rules.check_table(self)
 
+    def lasting(self) -> object:
+        """Level and members: options such as rebuild are printed only while they hold."""
+        return self.raid_type, self.members
+
     def format(self) -> str:
         """The text for the kernel. Raises InvalidTableError as `check`."""
         self.check()
