@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, PlainSerializer
 from dmwatch.names import DeviceName, DeviceNumber, label, printable, subsystem
 from dmwatch.severity import Severity
 
-__all__ = ["DeviceRef", "Event", "Reason", "Severity", "State"]
+__all__ = ["Condition", "DeviceRef", "Event", "Reason", "Severity", "State"]
 
 
 class State(StrEnum):
@@ -99,3 +99,19 @@ class Event(BaseModel):
     def json_line(self) -> str:
         """The event as JSON on one line, without a newline at the end."""
         return self.model_dump_json()
+
+
+class Condition(BaseModel):
+    """A condition that stands."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    type: str = Field(description="as in Event")
+    key: str | None = Field(default=None, description="as in Event")
+    severity: Severity = Field(description="how bad it is now")
+    device: DeviceRef = Field(description="on which device")
+    target: str | None = Field(default=None, description="the target type, or null")
+    since: Time = Field(description="when it was raised")
+    summary: str = Field(description="one sentence for a person")
+    advice: str | None = Field(default=None, description="what to do about it, or null")
+    data: dict[str, Any] = Field(default_factory=dict, description="as in Event")

@@ -145,15 +145,30 @@ class Conditions:
 
     Args:
         settings: rungs, hysteresis, delays and reminders.
-        seeded: what stood when an earlier watcher ended: it is not raised again where it still
-            stands, and cleared where it does not.
     """
 
-    def __init__(self, settings: Settings, seeded: Iterable[Found] = ()) -> None:
+    def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._seeded = {found.id for found in seeded}
-        self._standing = {found.id: Standing(found, 0.0, initial=True) for found in seeded}
+        self._seeded: set[Id] = set()
+        self._standing: dict[Id, Standing] = {}
         self._waiting: dict[Id, Waiting] = {}
+
+    def seed(self, item: Found) -> None:
+        """Take what stood when an earlier watcher ended.
+
+        It is not raised again where it still stands, and cleared where it does not.
+        """
+        self._seeded.add(item.id)
+        self._standing[item.id] = Standing(item, 0.0, initial=True)
+
+    def place(self, lines: frozenset[Scope]) -> None:
+        """Give what was seeded the line that it belongs to, once the lines are known."""
+        by_type = {scope[1]: scope for scope in lines if scope is not None}
+        for key in self._seeded:
+            held = self._standing[key]
+            if held.found.scope is not None and held.found.target in by_type:
+                scope = by_type[held.found.target]
+                self._standing[key] = replace(held, found=replace(held.found, scope=scope))
 
     @property
     def standing(self) -> dict[Id, Standing]:
@@ -163,7 +178,7 @@ class Conditions:
     def look(self, look: Look, now: float, *, initial: bool = False) -> list[Step]:
         """Compare a look with what stood before: what cleared, then what was raised or changed."""
         found = {item.id: item for item in look.found}
-        cleared = self._clear(look, found)
+        cleared = self._clear(look, found, initial=initial)
         raised = [s for item in look.found if (s := self._meet(item, now, initial=initial))]
         self._waiting = {
             key: waiting
@@ -176,6 +191,7 @@ class Conditions:
         """Clear everything: the device is gone, or not the same."""
         steps = [Step(State.CLEARED, held.found, reason) for held in self._standing.values()]
         self._standing.clear()
+        self._seeded.clear()
         self._waiting.clear()
         return steps
 
@@ -198,7 +214,7 @@ class Conditions:
         ]
         return min([*times, *(waiting.due for waiting in self._waiting.values())], default=None)
 
-    def _clear(self, look: Look, found: Mapping[Id, Found]) -> list[Step]:
+    def _clear(self, look: Look, found: Mapping[Id, Found], *, initial: bool) -> list[Step]:
         steps = []
         for key, held in list(self._standing.items()):
             if key in found or not look.says(held.found.scope):
@@ -207,7 +223,7 @@ class Conditions:
             if reason is not None:
                 del self._standing[key]
                 self._seeded.discard(key)
-                steps.append(Step(State.CLEARED, held.found, reason))
+                steps.append(Step(State.CLEARED, held.found, reason, initial=initial))
         return steps
 
     def _meet(self, item: Found, now: float, *, initial: bool) -> Step | None:

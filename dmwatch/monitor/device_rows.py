@@ -26,6 +26,12 @@ STATUS_UNREADABLE = ConditionType(
     "until then this target is not watched.",
 )
 ERROR_TARGET = ConditionType("device.error-target", (Severity.WARNING,))
+CONTROL_FAILING = ConditionType(
+    "dmwatch.control-failing",
+    (Severity.CRITICAL,),
+    advice="Nothing is watched until it answers: look in the kernel log, and whether dmwatch "
+    "still may use /dev/mapper/control.",
+)
 CONDITIONS = (
     SUSPENDED,
     REMOVAL_DEFERRED,

@@ -18,7 +18,10 @@ from dmwatch.targets import Finding, Gauge, Observation, Seen, Target, TargetTab
 from dmwatch.targets.catalogue import ConditionType, FlapType, GaugeType, StallType
 from dmwatch.units import Sectors
 
-_GOOD = frozenset({"working", "empty", "unknown"})
+_BLIND = frozenset(
+    {"fail", "error", "unbound", "blank", "invalid", "overflow", "merge-failed", "unknown"}
+)
+"""States of a status that say no more than that: what stood besides may or may not stand."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +107,7 @@ def look(info: DeviceInfo, lines: tuple[LineSeen, ...] | None, gauges: Gauges, n
             continue
         covered.add(line.scope)
         items.extend(_of_line(line, gauges, now, prefix=_prefix(line, lines or ())))
-        if line.seen.status is not None and line.seen.status.state not in _GOOD:
+        if line.seen.status is not None and line.seen.status.state in _BLIND:
             blind.add(line.scope)
         existing = find(line.seen.type).parts(line.seen)
         if existing is not None:

@@ -1,4 +1,4 @@
-"""Puts what was found into the envelope of an event: id, sequence, time, host."""
+"""Puts what was found into the envelope of an event: id, sequence, time, host, a sentence."""
 
 from __future__ import annotations
 
@@ -8,9 +8,19 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from dmwatch.events import DeviceRef, Event, Severity
+from dmwatch.events import DeviceRef, Event, Reason, Severity, State
+from dmwatch.monitor.conditions import Step
+from dmwatch.names import printable
 
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+_OVER = {
+    Reason.HEALTHY: "over",
+    Reason.PART_GONE: "gone with its part",
+    Reason.DEVICE_REMOVED: "gone with the device",
+    Reason.RECREATED: "gone, the device was made anew",
+    Reason.RULE: "silenced by a rule",
+    Reason.SUPERSEDED: "superseded",
+}
 
 
 class Teller:
@@ -30,8 +40,9 @@ class Teller:
         summary: str,
         **more: Any,
     ) -> Event:
-        """An event of a moment; the summary begins with the device's label."""
+        """An event; its summary begins with the device's label."""
         self._sequence += 1
+        sentence = f"{device.label}: {summary}" if device else summary
         return Event(
             id=f"{self._epoch}-{self._sequence}",
             sequence=self._sequence,
@@ -41,9 +52,36 @@ class Teller:
             type=type_,
             severity=severity,
             device=device,
-            summary=f"{device.label}: {summary}" if device else summary,
+            summary=printable(sentence),
             **more,
         )
+
+    def step(self, step: Step, device: DeviceRef | None, **more: Any) -> Event:
+        """An event of a condition."""
+        item = step.found
+        over = step.state is State.CLEARED
+        return self.moment(
+            item.type,
+            item.severity,
+            device,
+            _clause(step),
+            state=step.state,
+            reason=step.reason,
+            initial=step.initial,
+            target=item.target,
+            key=item.key,
+            advice=None if over else item.advice,
+            data=dict(item.data),
+            **more,
+        )
+
+
+def _clause(step: Step) -> str:
+    if step.state is State.REMINDER:
+        return f"still: {step.found.summary}"
+    if step.reason is not None:
+        return f"{_OVER[step.reason]}: {step.found.summary}"
+    return step.found.summary
 
 
 def _boot_id() -> str:

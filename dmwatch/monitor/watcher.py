@@ -4,13 +4,12 @@ Theory of operation. The control node is readable while the kernel's global even
 of the value that this open file was last armed with. So readiness is a level, and says only that
 something happened, to some device. An armed file is quiet until the next event.
 
-One look is: arm, then list, then compare, then read. In this order nothing can fall between: what
-happens after the arming makes the node readable again, and what happened before it is in the list.
-If a look fails, the work is still owed though the node may be quiet; so it is repeated after a
-pause (1 s, doubling to 30 s), and the list to compare with stays the old one: what was told already
-is known and not told again.
-While a look runs or is paused the loop does not watch the node: a level that nobody lowers
-would make it spin.
+One look is: arm, then list, then compare. In this order nothing can fall between: what happens
+after the arming makes the node readable again, and what happened before it is in the list. If a
+look fails, the work is still owed though the node may be quiet; so it is repeated after a pause
+(1 s, doubling to 30 s), and the list to compare with stays the old one: what was told already is
+known and not told again. While a look runs or is paused the loop does not watch the node: a level
+that nobody lowers would make it spin.
 
 A device's event number moves with every event of its targets, and with renames while a table is
 live. It is 32 bits wide, wraps, and starts anew when a device is made anew: it is compared with
@@ -21,9 +20,13 @@ told twice.
 The node fires as well for what moves no number: create, remove, rename, setting a uuid, and
 swapping a table. An unchanged list after a wake therefore means a swapped table, or the uuid of a
 device without one; only then, and for new devices, is the list taken with uuids. The wake of a
-swap comes before its resume is over, so a new device is looked at a few times in its first second.
+swap comes before its resume is over, and which device it was only a uevent says. So uevents are
+heard beside the node; where they cannot be, every device's table is suspect after such a wake.
 
-Events wait for their reader in a queue with an end. When it is full the look waits, and the kernel
+What was found about a device goes into its inbox, and a task of its own attends to it (see
+attending.py): a device that does not answer delays no other. Tasks exist only while there is work.
+
+Events wait for their reader in a queue with an end. When it is full the tasks wait, and the kernel
 folds what happens meanwhile: memory is bounded and the last state of every device is always told.
 """
 
@@ -32,41 +35,51 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
-from collections.abc import Sequence
+import heapq
+import random
+from collections.abc import Callable, Iterable, Sequence
 from types import TracebackType
 from typing import Any, Self
 
-from dmwatch.dm import DeviceInfo, DeviceMapper
-from dmwatch.errors import DeviceNotFoundError, DmwatchError, InterfaceTooOldError
-from dmwatch.events import Event, Severity
-from dmwatch.ioctl.abi import LIST_EVENTS_VERSION, LIST_UUID_VERSION, Flags, Version
+from dmwatch.dm import DeviceMapper
+from dmwatch.errors import DmwatchError, InterfaceTooOldError
+from dmwatch.events import Condition, Event
+from dmwatch.ioctl.abi import LIST_EVENTS_VERSION, Version
 from dmwatch.ioctl.control import ControlLike
 from dmwatch.ioctl.payload import ListedDevice
-from dmwatch.monitor.known import Known, Lines, plain_lines, plain_table
-from dmwatch.monitor.snapshot import Changed, Changes, Snapshot, compare
-from dmwatch.monitor.sysfs import diskseq
-from dmwatch.monitor.teller import Teller
-from dmwatch.monitor.workers import StuckError, Workers
-from dmwatch.names import DeviceName, DeviceNumber
-from dmwatch.targets import find
+from dmwatch.monitor import sysfs
+from dmwatch.monitor.attending import Attendant
+from dmwatch.monitor.coverage import Coverage, coverage_of
+from dmwatch.monitor.listing import Lister
+from dmwatch.monitor.outbox import Outbox
+from dmwatch.monitor.settings import Settings
+from dmwatch.monitor.snapshot import Changed, Changes
+from dmwatch.monitor.tracked import Tracked
+from dmwatch.monitor.uevents import OverrunError, Uevent, Uevents
+from dmwatch.names import DeviceNumber
+from dmwatch.targets import load_all
 
 FRESH_SECONDS = 1.0
 """How long a new device's first table is waited for before the device is told without one."""
 FRESH_INTERVAL = 0.1
 """How often a new device is looked at until its first table is told."""
 PAUSE_FIRST, PAUSE_LONGEST = 1.0, 30.0
-QUEUE_LENGTH = 1000
 READS_AT_ONCE = 8
-_LIST = "the device list"
 
 
 class Watcher:
     """Watches this machine's device-mapper: an asynchronous iterator of events.
 
+    First comes what stands already (`initial`), then every event as it happens.
+
     Args:
         devices: shell globs for names, labels or numbers; none means every device.
+        settings: polls, rungs, delays, reminders, rules; see dmwatch.monitor.settings.
+        standing: the conditions that stood when an earlier watcher ended: they are not raised
+            again where they still stand, and cleared where they do not.
         control: of a fake kernel, for tests. It is closed at the end.
-        status_timeout: seconds after which a call that has not come back is left behind.
+        uevents: hear the kernel's uevents too, where that is possible.
+        diskseq: gives the incarnation of a device number.
 
     Raises:
         ControlError: or one of its subclasses, on entering: no device-mapper, not permitted.
@@ -77,26 +90,37 @@ class Watcher:
         self,
         devices: Sequence[str] = (),
         *,
+        settings: Settings | None = None,
+        standing: Iterable[Condition] = (),
         control: ControlLike | None = None,
-        status_timeout: float = 5.0,
+        uevents: bool = True,
+        diskseq: Callable[[DeviceNumber], int | None] = sysfs.diskseq,
     ) -> None:
-        self._patterns = tuple(devices)
+        self._settings = settings or Settings()
+        self._standing = list(standing)
         self._control = control
-        self._timeout = status_timeout
-        self._known: dict[DeviceNumber, Known] = {}
-        self._snapshot = Snapshot(b"", {})
-        self._teller = Teller()
-        self._events: asyncio.Queue[Event | BaseException] = asyncio.Queue(QUEUE_LENGTH)
+        self._wants_uevents = uevents
+        self._diskseq = diskseq
+        self._tracked: dict[DeviceNumber, Tracked] = {}
+        self._due: list[tuple[float, int, DeviceNumber]] = []
+        self._outbox = Outbox(tuple(devices))
         self._readable = asyncio.Event()
-        self._version: Version = (0, 0, 0)
+        self._heard = asyncio.Event()
+        self._fired = False
+        self._uevents: Uevents | None = None
+        self._task: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
+        load_all()  # nothing is imported on the event path
         self._dm = DeviceMapper(self._control)
-        self._workers = Workers()
+        self._attendant = Attendant(
+            self._dm, self._settings, self._outbox, self._diskseq, self._after
+        )
+        self._lister = Lister(self._dm, self._attendant.call)
         try:
             await self._begin()
         except BaseException:
-            self._close()
+            await self._close()
             raise
         self._task = asyncio.create_task(self._watch(), name="dmwatch-watcher")
         return self
@@ -107,65 +131,111 @@ class Watcher:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._task.cancel()
-        await asyncio.wait([self._task])
-        self._close()
+        await self._close()
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> Event:
-        found = await self._events.get()
-        if isinstance(found, BaseException):
-            raise found
-        return found
+        return await self._outbox.get()
 
     @property
     def count(self) -> int:
         """How many devices are being watched."""
-        return sum(known.matches(self._patterns) for known in self._known.values())
+        return sum(self._outbox.wants(device) for device in self._tracked.values())
 
-    def _close(self) -> None:
+    def conditions(self) -> list[Condition]:
+        """What stands now, worst first."""
+        found = [c for d in self._tracked.values() for c in self._outbox.standing(d)]
+        return sorted(found, key=lambda c: (-c.severity.rank, c.device.name, c.type, c.key or ""))
+
+    def coverage(self) -> list[Coverage]:
+        """What is watched of each device, how, and what cannot be."""
+        devices = [d for d in self._tracked.values() if self._outbox.wants(d)]
+        return [coverage_of(d, uevents=self._uevents is not None) for d in devices]
+
+    async def _close(self) -> None:
+        if self._task:
+            self._task.cancel()
+            await asyncio.wait([self._task])
+        await self._attendant.close()
         self._quiet()
-        self._workers.close()
+        if self._uevents:
+            asyncio.get_running_loop().remove_reader(self._uevents.fileno())
+            self._uevents.close()
         self._dm.close()
 
     async def _begin(self) -> None:
-        self._version = await self._call(_LIST, self._dm.version)
-        if self._version < LIST_EVENTS_VERSION:
-            raise _too_old(self._version)
-        self._snapshot = await self._arm_and_list()
-        self._known = {d.number: Known.listed(d) for d in self._snapshot.devices()}
-        await self._learn_uuids(self._known.values())
+        version: Version = await self._attendant.call("the version", self._dm.version)
+        if version < LIST_EVENTS_VERSION:
+            raise _too_old(version)
+        self._lister.version = version
+        self._hear()
+        changes = await self._lister.look()
+        for listed in changes.added:
+            self._track(listed)
+        await self._lister.learn_uuids(self._tracked.values())
+        self._seed()
         gate = asyncio.Semaphore(READS_AT_ONCE)
-        await asyncio.gather(*(self._first_read(known, gate) for known in self._known.values()))
+        await asyncio.gather(*(self._first(device, gate) for device in self._tracked.values()))
+        self._lister.done()
+        self._outbox.started()
 
-    async def _first_read(self, known: Known, gate: asyncio.Semaphore) -> None:
+    def _hear(self) -> None:
+        if not self._wants_uevents:
+            return
+        with contextlib.suppress(OSError):
+            self._uevents = Uevents()
+            loop = asyncio.get_running_loop()
+            loop.add_reader(self._uevents.fileno(), self._on_uevents)
+
+    def _seed(self) -> None:
+        by_identity = {_identity(d.uuid, d.name.printable): d for d in self._tracked.values()}
+        for condition in self._standing:
+            ref = condition.device
+            device = by_identity.get(_identity(ref.uuid, ref.name))
+            if device:
+                device.seed([condition])
+            else:
+                self._outbox.gone_before(condition)
+
+    async def _first(self, device: Tracked, gate: asyncio.Semaphore) -> None:
         async with gate:
-            known.diskseq = diskseq(known.number)
-            await self._read(known)
+            device.diskseq = self._diskseq(device.number)
+            device.inbox.table = True
+            if self._outbox.wants(device):
+                await self._attendant.first(device)
 
     async def _watch(self) -> None:
         try:
-            await self._look_for_ever()
+            await self._watch_for_ever()
         except asyncio.CancelledError:
             raise
         except BaseException as error:  # noqa: BLE001 - whoever iterates is told, and decides
-            await self._events.put(error)
+            await self._outbox.fail(error)
 
-    async def _look_for_ever(self) -> None:
-        pause = 0.0
+    async def _watch_for_ever(self) -> None:
+        loop = asyncio.get_running_loop()
+        pause, beat = 0.0, loop.time() + self._settings.monitor.heartbeat
         while True:
-            await self._wait(pause)
+            await self._wait(pause, beat)
+            await self._take_uevents()
+            if loop.time() >= beat:
+                beat = loop.time() + self._settings.monitor.heartbeat
+                await self._outbox.heartbeat(len(self._tracked))
             try:
+                await self._attendant.governor.breathe()
                 await self._look()
-            except (DmwatchError, OSError):
+            except (DmwatchError, OSError) as error:
                 pause = min(max(2 * pause, PAUSE_FIRST), PAUSE_LONGEST)
+                await self._outbox.control_failing(error)
             else:
                 pause = 0.0
+                await self._outbox.control_works()
+            self._attend_due(loop.time())
 
-    async def _wait(self, pause: float) -> None:
-        """Wait for the node, for a new device's last moment, or for a pause to be over."""
+    async def _wait(self, pause: float, beat: float) -> None:
+        """Wait for the node, a uevent, or the time at which something is due."""
         if pause:
             await asyncio.sleep(pause)
             return
@@ -174,217 +244,207 @@ class Watcher:
         loop.add_reader(self._dm.fileno(), self._on_readable)
         try:
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout_at(self._next_fresh()):
+                async with asyncio.timeout_at(min(beat, self._next_due())):
                     await self._readable.wait()
         finally:
             self._quiet()
 
-    def _next_fresh(self) -> float | None:
-        times = [k.fresh_until for k in self._known.values() if k.fresh_until is not None]
-        soon = asyncio.get_running_loop().time() + FRESH_INTERVAL
-        return min([soon, *times]) if times else None
+    def _next_due(self) -> float:
+        fresh = any(device.fresh_until is not None for device in self._tracked.values())
+        soon = asyncio.get_running_loop().time() + FRESH_INTERVAL if fresh else float("inf")
+        return min(soon, self._due[0][0] if self._due else soon)
 
     def _on_readable(self) -> None:
         self._quiet()
+        self._fired = True
+        self._readable.set()
+
+    def _on_uevents(self) -> None:
+        # the datagrams are read by the task; until then the loop must not wake for them again
+        if self._uevents:
+            asyncio.get_running_loop().remove_reader(self._uevents.fileno())
+        self._heard.set()
         self._readable.set()
 
     def _quiet(self) -> None:
         if self._dm.fileno() >= 0:
             asyncio.get_running_loop().remove_reader(self._dm.fileno())
 
+    async def _take_uevents(self) -> None:
+        if self._uevents is None or not self._heard.is_set():
+            return
+        self._heard.clear()
+        try:
+            for uevent in self._uevents.read():
+                self._take_uevent(uevent)
+        except OverrunError:
+            await self._resync("the kernel dropped uevents")
+        loop = asyncio.get_running_loop()
+        loop.add_reader(self._uevents.fileno(), self._on_uevents)
+
+    def _take_uevent(self, uevent: Uevent) -> None:
+        device = self._tracked.get(uevent.number)
+        if device is None or device.fresh_until is not None:
+            return
+        if _other_incarnation(device, uevent):
+            device.inbox.anew = device.inbox.table = True
+        elif uevent.action == "change":
+            _mark(device, uevent)
+        if device.inbox:
+            self._attend(device)
+
+    async def _resync(self, reason: str) -> None:
+        await self._outbox.resynced(reason)
+        for device in self._tracked.values():
+            device.inbox.table = True
+            self._attend(device)
+
     async def _look(self) -> None:
-        snapshot = await self._arm_and_list()
-        changes = compare(self._snapshot, snapshot)
+        fired, self._fired = self._fired, False
+        changes = await self._lister.look()
         for listed in changes.removed:
-            await self._removed(listed.number)
+            self._remove(listed.number)
         for listed in changes.added:
-            self._added(listed)
-        await self._check_uuids(changes)
+            self._add(listed)
+        await self._check_uuids(changes, fired=fired)
         for changed in changes.changed:
-            await self._changed(changed)
-        self._snapshot = snapshot
-        await self._tell_fresh()
+            await self._change(changed)
+        self._lister.done()
+        for device in self._tracked.values():
+            if device.fresh_until is not None:
+                device.inbox.table = True
+                self._attend(device)
 
-    async def _removed(self, number: DeviceNumber) -> None:
-        known = self._known.pop(number, None)
-        if known is None:
+    def _remove(self, number: DeviceNumber) -> None:
+        device = self._tracked.pop(number, None)
+        if device:
+            device.gone = True
+            self._attendant.attend(device)
+
+    def _track(self, listed: ListedDevice) -> Tracked:
+        device = Tracked(listed.number, listed.name, listed.event_nr, self._settings)
+        self._tracked[listed.number] = device
+        return device
+
+    def _add(self, listed: ListedDevice) -> None:
+        if listed.number in self._tracked:
             return
-        await self._tell_added(known)
-        await self._tell("device.removed", Severity.INFO, known, "the device was removed")
+        device = self._track(listed)
+        device.fresh_until = asyncio.get_running_loop().time() + FRESH_SECONDS
 
-    def _added(self, listed: ListedDevice) -> None:
-        if listed.number in self._known:
+    async def _change(self, changed: Changed) -> None:
+        device = self._tracked.get(changed.after.number)
+        if device is None:
             return
-        known = Known.listed(listed)
-        known.fresh_until = asyncio.get_running_loop().time() + FRESH_SECONDS
-        self._known[listed.number] = known
-
-    async def _changed(self, changed: Changed) -> None:
-        known = self._known.get(changed.after.number)
-        if known is None:
+        if _number_taken(device, changed, self._diskseq):
+            self._remove(device.number)
+            self._add(changed.after)
+            await self._lister.learn_uuids([self._tracked[device.number]])
             return
-        if _made_anew(known, changed):
-            await self._removed(known.number)
-            self._added(changed.after)
-            await self._learn_uuids([self._known[known.number]])
-            return
-        await self._tell_added(known)
-        renamed = await self._renamed(known, changed.after.name)
-        if known.event_nr != changed.after.event_nr:
-            await self._moved(known, changed.after.event_nr, told=renamed)
+        if device.name != changed.after.name:
+            await self._attendant.renamed(device, changed.after.name)
+        if device.event_nr != changed.after.event_nr:
+            device.inbox.event_nr = changed.after.event_nr
+            self._attend(device)
 
-    async def _renamed(self, known: Known, name: DeviceName) -> bool:
-        old = known.name
-        if name == old:
-            return False
-        known.name = name
-        summary = f"the device was renamed from {old.printable}"
-        data = {"old_name": old.printable}
-        await self._tell("device.renamed", Severity.INFO, known, summary, old, data=data)
-        return True
-
-    async def _moved(self, known: Known, event_nr: int, *, told: bool) -> None:
-        """The event number moved: read, and tell what no other event of this look has told."""
-        before, old_nr, uuid = known.lines, known.event_nr, known.uuid
-        known.event_nr = event_nr
-        await self._read(known)
-        if known.uuid != uuid:
-            await self._tell_uuid(known)
-            told = True
-        if told and known.lines == before:
-            return
-        data = {"before": plain_lines(before), "after": plain_lines(known.lines)}
-        coalesced = max(known.events_since(old_nr) - 1, 0)
-        summary = "the kernel reported an event" + _shown(before, known.lines)
-        await self._tell(
-            "device.event", Severity.DEBUG, known, summary, data=data, coalesced=coalesced
-        )
-
-    async def _tell_fresh(self) -> None:
-        """Tell new devices that have their first table by now, or whose time is over."""
-        now = asyncio.get_running_loop().time()
-        for known in list(self._known.values()):
-            if known.fresh_until is None:
-                continue
-            known.diskseq = diskseq(known.number)
-            await self._read(known)
-            if known.lines or now >= known.fresh_until:
-                await self._tell_added(known)
-
-    async def _tell_added(self, known: Known) -> None:
-        if known.fresh_until is None:
-            return
-        known.fresh_until = None
-        table = plain_table(known.lines)
-        kinds = ", ".join(dict.fromkeys(str(line["type"]) for line in table))
-        summary = f"the device was added ({kinds or 'without a table'})"
-        await self._tell("device.added", Severity.INFO, known, summary, data={"targets": table})
-
-    async def _check_uuids(self, changes: Changes) -> None:
+    async def _check_uuids(self, changes: Changes, *, fired: bool) -> None:
         if changes.added:
-            await self._learn_uuids([self._known[listed.number] for listed in changes.added])
-        elif not changes:
-            await self._find_new_uuids()
+            added = [self._tracked[listed.number] for listed in changes.added]
+            await self._lister.learn_uuids(added)
+        elif fired and not changes:
+            await self._unchanged()
 
-    async def _find_new_uuids(self) -> None:
-        """The node fired and the list is the same: perhaps a device without a table got a uuid."""
-        nameless = [known for known in self._known.values() if known.uuid is None]
-        if not nameless:
+    async def _unchanged(self) -> None:
+        """The node fired and the list is the same: a table was swapped, or a uuid was set."""
+        nameless = [device for device in self._tracked.values() if device.uuid is None]
+        if nameless:
+            await self._lister.learn_uuids(nameless)
+        for device in nameless:
+            if device.uuid is not None and device.fresh_until is None:
+                await self._attendant.uuid_set(device)
+        if self._uevents is None:
+            for device in self._tracked.values():
+                device.inbox.table = True
+                self._attend(device)
+
+    def _attend(self, device: Tracked) -> None:
+        if self._outbox.wants(device):
+            self._attendant.attend(device)
+        else:
+            device.take()
+
+    def _after(self, device: Tracked, *, changed: bool) -> None:
+        """A device was attended to: say when it is due again, and who else must be looked at."""
+        if device.gone:
             return
-        await self._learn_uuids(nameless)
-        for known in nameless:
-            if known.uuid is not None and known.fresh_until is None:
-                await self._tell_uuid(known)
+        if changed:
+            self._attend_pooled(device)
+        now = asyncio.get_running_loop().time()
+        beat = self._settings.monitor.heartbeat
+        # spread out: a thousand devices are not to be asked at once
+        device.next_record = now + beat * random.uniform(0.5, 1.0)  # noqa: S311
+        after = device.poll_after()
+        device.next_read = now + after if after is not None else float("inf")
+        due = device.due()
+        # a look that has just failed is not repeated at once
+        due = float("inf") if due is None else max(due, now + FRESH_INTERVAL)
+        next_time = min(device.next_record, device.next_read, due)
+        heapq.heappush(self._due, (next_time, id(device), device.number))
 
-    async def _learn_uuids(self, devices: Any) -> None:
-        if self._version < LIST_UUID_VERSION:
-            for known in devices:
-                await self._learn_uuid(known)
-            return
-        listed = await self._call(_LIST, lambda: self._dm.list_devices(uuids=True))
-        uuids = {(device.number, device.name): device.uuid for device in listed}
-        for known in devices:
-            known.uuid = uuids.get((known.number, known.name), known.uuid)
+    def _attend_pooled(self, pool: Tracked) -> None:
+        """What lives in a pool raises no events of its own."""
+        for device in self._tracked.values():
+            if pool.number in device.pools:
+                device.inbox.read = True
+                self._attend(device)
 
-    async def _learn_uuid(self, known: Known) -> None:
-        try:
-            info = await self._call(known.number, lambda: self._dm.info(known.number))
-        except (DeviceNotFoundError, StuckError):
-            return
-        known.uuid = info.uuid
+    def _attend_due(self, now: float) -> None:
+        while self._due and self._due[0][0] <= now:
+            _, identity, number = heapq.heappop(self._due)
+            device = self._tracked.get(number)
+            if device is None or id(device) != identity:
+                continue
+            self._wake(device, now)
 
-    async def _tell_uuid(self, known: Known) -> None:
-        summary = f"the device was given the uuid {known.ref.uuid}"
-        await self._tell("device.uuid-set", Severity.INFO, known, summary)
-
-    async def _read(self, known: Known) -> None:
-        """Read what the targets report. What cannot be read now keeps its last state."""
-        try:
-            info, lines = await self._call(known.number, lambda: self._status(known))
-        except (DmwatchError, OSError):
-            return
-        known.event_nr = info.event_nr
-        known.uuid = info.uuid or known.uuid
-        if lines is not None:
-            known.lines = lines
-
-    def _status(self, known: Known) -> tuple[DeviceInfo, Lines | None]:
-        """On a worker: the status, but for targets that do not answer while suspended."""
-        info = self._dm.info(known.number)
-        if info.suspended and _blocks(known):
-            return info, None
-        found = self._dm.table_status(known.number, flags=Flags.NOFLUSH)
-        return found.info, found.lines
-
-    async def _arm_and_list(self) -> Snapshot:
-        return Snapshot.of(await self._call(_LIST, self._armed_list))
-
-    def _armed_list(self) -> bytes:
-        self._dm.arm_poll()
-        return self._dm.list_raw().data
-
-    async def _call(self, key: Any, function: Any) -> Any:
-        return await self._workers.run(key, function, self._timeout)
-
-    async def _tell(
-        self,
-        type_: str,
-        severity: Severity,
-        known: Known,
-        summary: str,
-        *names: str,
-        **more: Any,
-    ) -> None:
-        if known.matches(self._patterns, *names):
-            event_nr = known.event_nr
-            event = self._teller.moment(
-                type_, severity, known.ref, summary, event_nr=event_nr, **more
-            )
-            await self._events.put(event)
+    def _wake(self, device: Tracked, now: float) -> None:
+        device.inbox.record = True
+        due = device.due()
+        if now >= device.next_read or (due is not None and now >= due):
+            device.inbox.read = True
+        elif now >= device.next_record and self._uevents is None:
+            device.inbox.table = True
+        self._attend(device)
 
 
-def _blocks(known: Known) -> bool:
-    # of a table never seen it is not known whether it holds such a target
-    return not known.lines or any(find(kind).blocks_suspended for kind in known.types)
+def _identity(uuid: str | None, name: str) -> tuple[str, str]:
+    return ("uuid", uuid) if uuid else ("name", name)
 
 
-def _made_anew(known: Known, changed: Changed) -> bool:
-    """Say whether a number was freed and taken by another device between two lists."""
+def _mark(device: Tracked, uevent: Uevent) -> None:
+    """A `change`: one with something of its own to say, or a resume, which may have swapped."""
+    properties: Any = uevent.properties
+    if "DM_ACTION" in properties or any(key.startswith("DM_VERITY_") for key in properties):
+        device.inbox.uevents.append(properties)
+    else:
+        device.inbox.table = True
+
+
+def _other_incarnation(device: Tracked, uevent: Uevent) -> bool:
+    """Say whether a uevent shows that the device's number was freed and taken again."""
+    if uevent.diskseq is not None:
+        return device.diskseq is not None and uevent.diskseq > device.diskseq
+    # Linux before 5.15 numbers no incarnations: there a removal and an addition tell
+    was_removed, device.removing = device.removing, uevent.action == "remove"
+    return was_removed and uevent.action == "add"
+
+
+def _number_taken(
+    device: Tracked, changed: Changed, diskseq: Callable[[DeviceNumber], int | None]
+) -> bool:
+    """Say whether another device took the number of a removed one between two lists."""
     if changed.before.name == changed.after.name:
-        return 0 <= changed.after.event_nr < changed.before.event_nr < 1 << 31
-    seen = diskseq(known.number)
-    return known.diskseq is not None and seen != known.diskseq
-
-
-def _shown(before: Lines | None, after: Lines | None) -> str:
-    old, new = _texts(before), _texts(after)
-    if old == new:
-        return ""
-    return f": {old or 'nothing'} -> {new or 'nothing'}"
-
-
-def _texts(lines: Lines | None) -> str:
-    return " | ".join(f"{line.type} {line.text}".strip() for line in lines or ())
+        return False
+    return device.diskseq is not None and diskseq(device.number) != device.diskseq
 
 
 def _too_old(version: Version) -> InterfaceTooOldError:

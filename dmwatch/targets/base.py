@@ -58,6 +58,13 @@ class TargetTable:
         """
         raise NotImplementedError
 
+    def lasting(self) -> object:
+        """What of it only another table changes, to tell a swap by; None where that is unknown.
+
+        The text of some tables moves with messages and with time.
+        """
+        return self
+
     def line(self, start: Sectors | int, length: Sectors | int) -> TargetLine:
         """A line of a table with this text.
 

@@ -97,6 +97,10 @@ class ThinTableUnavailable(TargetTable):
         rule = f"is not known: the kernel answered {self.answer!r}"
         raise InvalidTableError(self.type, "table", rule)
 
+    def lasting(self) -> object:
+        """Nothing: the table is there, but its pool does not show it."""
+        return None
+
     def format(self) -> str:
         """Refuse: this is not a table. Raises InvalidTableError."""
         self.check()

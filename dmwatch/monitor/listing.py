@@ -1,0 +1,78 @@
+"""The list of devices, taken on a worker and compared with the one before."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any, Protocol
+
+from dmwatch.dm import DeviceMapper
+from dmwatch.errors import DeviceNotFoundError
+from dmwatch.ioctl.abi import LIST_UUID_VERSION, Version
+from dmwatch.monitor.snapshot import Changes, Snapshot, compare
+from dmwatch.monitor.tracked import Tracked
+from dmwatch.monitor.workers import StuckError
+
+
+class Call(Protocol):
+    """Calls a function where it may hang; see Attendant.call."""
+
+    async def __call__(self, key: Any, function: Callable[[], Any]) -> Any:
+        """Give what the function gives.
+
+        Raises:
+            StuckError: it has not come back in time.
+        """
+
+
+class Lister:
+    """Arms and lists.
+
+    Args:
+        dm: the device-mapper.
+        call: makes a call that may hang.
+
+    Attributes:
+        version: of the kernel's interface.
+    """
+
+    def __init__(self, dm: DeviceMapper, call: Call) -> None:
+        self._dm = dm
+        self._call = call
+        self._before = Snapshot(b"", {})
+        self._after = self._before
+        self.version: Version = (0, 0, 0)
+
+    async def look(self) -> Changes:
+        """Arm, list, and compare with the list that was last `done` with.
+
+        Raises:
+            DmwatchError: it cannot be had now. What changed is found next time.
+        """
+        self._after = Snapshot.of(await self._call("the device list", self._armed_list))
+        return compare(self._before, self._after)
+
+    def done(self) -> None:
+        """Everything that the last look found was taken in: compare with it from now on."""
+        self._before = self._after
+
+    async def learn_uuids(self, devices: Iterable[Tracked]) -> None:
+        """Ask for the uuids of devices; on a kernel whose list has none, one by one."""
+        if self.version < LIST_UUID_VERSION:
+            for device in devices:
+                await self._learn_uuid(device)
+            return
+        listed = await self._call("the device list", lambda: self._dm.list_devices(uuids=True))
+        uuids = {(found.number, found.name): found.uuid for found in listed}
+        for device in devices:
+            device.uuid = uuids.get((device.number, device.name), device.uuid)
+
+    async def _learn_uuid(self, device: Tracked) -> None:
+        try:
+            info = await self._call(device.number, lambda: self._dm.info(device.number))
+        except (DeviceNotFoundError, StuckError):
+            return
+        device.uuid = info.uuid
+
+    def _armed_list(self) -> bytes:
+        self._dm.arm_poll()
+        return self._dm.list_raw().data

@@ -1,0 +1,166 @@
+"""Where events wait for their reader: numbered, filtered by device, bounded."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Iterator
+from fnmatch import fnmatchcase
+from typing import Any
+
+from dmwatch.events import Condition, Event, Reason, Severity, State
+from dmwatch.monitor.conditions import Found, Step
+from dmwatch.monitor.device_rows import CONTROL_FAILING
+from dmwatch.monitor.teller import Teller
+from dmwatch.monitor.tracked import Happened, Told, Tracked
+from dmwatch.names import printable
+from dmwatch.targets import plain
+
+QUEUE_LENGTH = 1000
+
+
+class Outbox:
+    """Makes events of what was found, and keeps them until they are read.
+
+    Args:
+        patterns: shell globs for the devices that are wanted; none means all.
+    """
+
+    def __init__(self, patterns: tuple[str, ...]) -> None:
+        self._patterns = patterns
+        self._teller = Teller()
+        self._first: deque[Event] = deque()
+        self._starting = True
+        self._queue: asyncio.Queue[Event | BaseException] = asyncio.Queue(QUEUE_LENGTH)
+        self._control: Found | None = None
+
+    async def get(self) -> Event:
+        """The next event. Raises what ended the watch."""
+        if self._first:
+            return self._first.popleft()
+        found = await self._queue.get()
+        if isinstance(found, BaseException):
+            raise found
+        return found
+
+    def started(self) -> None:
+        """From now on who puts an event waits while the queue is full."""
+        self._starting = False
+
+    def wants(self, device: Tracked, *names: str) -> bool:
+        """Say whether a device (or one of these names) is wanted."""
+        called = (*device.names, *names)
+        wanted = self._patterns
+        return not wanted or any(fnmatchcase(name, p) for name in called for p in wanted)
+
+    async def tell(
+        self, device: Tracked, told: list[Told], *, coalesced: int = 0, old_name: str = ""
+    ) -> None:
+        """Tell about a device, in order; the first event carries what the kernel folded."""
+        if not self.wants(device, *([old_name] if old_name else [])):
+            return
+        for item in told:
+            await self._put(self._event(device, item, coalesced))
+            coalesced = 0
+
+    def standing(self, device: Tracked) -> Iterator[Condition]:
+        """What stands on a device."""
+        if not self.wants(device):
+            return
+        for key, held in device.conditions.standing.items():
+            item = held.found
+            yield Condition(
+                type=item.type,
+                key=item.key,
+                severity=item.severity,
+                device=device.ref,
+                target=item.target,
+                since=device.since[key],
+                summary=printable(f"{device.ref.label}: {item.summary}"),
+                advice=item.advice,
+                data=dict(item.data),
+            )
+
+    def gone_before(self, condition: Condition) -> None:
+        """What stood before watching began is over with its device."""
+        event = self._teller.moment(
+            condition.type,
+            condition.severity,
+            None,
+            f"gone with the device: {condition.summary}",
+            state=State.CLEARED,
+            reason=Reason.DEVICE_REMOVED,
+            initial=True,
+            target=condition.target,
+            key=condition.key,
+            data=condition.data,
+        )
+        self._first.append(event.model_copy(update={"device": condition.device}))
+
+    async def heartbeat(self, devices: int) -> None:
+        """Tell that watching goes on."""
+        summary = f"watching {devices} devices"
+        await self._put(
+            self._teller.moment(
+                "dmwatch.heartbeat", Severity.DEBUG, None, summary, data={"devices": devices}
+            )
+        )
+
+    async def resynced(self, reason: str) -> None:
+        """Tell that something was lost and everything is looked at again."""
+        summary = f"{reason}: every device is looked at again"
+        await self._put(
+            self._teller.moment(
+                "dmwatch.resynced", Severity.NOTICE, None, summary, data={"reason": reason}
+            )
+        )
+
+    async def control_failing(self, error: Exception) -> None:
+        """Tell, once, that the list of devices cannot be had."""
+        if self._control is None:
+            row = CONTROL_FAILING
+            summary = f"device-mapper does not answer: {error}"
+            self._control = Found(row.type, None, row.severities[0], summary, advice=row.advice)
+            await self._put(self._teller.step(Step(State.RAISED, self._control), None))
+
+    async def control_works(self) -> None:
+        """Tell, once, that the list of devices can be had again."""
+        if self._control is not None:
+            step = Step(State.CLEARED, self._control, Reason.HEALTHY)
+            self._control = None
+            await self._put(self._teller.step(step, None))
+
+    async def fail(self, error: BaseException) -> None:
+        """End the iteration with an error."""
+        await self._queue.put(error)
+
+    def _event(self, device: Tracked, item: Told, coalesced: int) -> Event:
+        more: dict[str, Any] = {"event_nr": device.event_nr, "coalesced": coalesced}
+        if isinstance(item, Happened):
+            return self._moment(device, item, more)
+        event = self._teller.step(item, device.ref, **more)
+        if item.state is State.RAISED:
+            device.since[item.found.id] = event.time
+        elif item.state is State.CLEARED:
+            device.since.pop(item.found.id, None)
+        return event
+
+    def _moment(self, device: Tracked, item: Happened, more: dict[str, Any]) -> Event:
+        moment = item.moment
+        data = plain(moment.data) if item.data is None else dict(item.data)
+        return self._teller.moment(
+            moment.type,
+            moment.severity,
+            device.ref,
+            moment.summary,
+            target=item.target,
+            advice=item.advice,
+            data=data,
+            **more,
+        )
+
+    async def _put(self, event: Event) -> None:
+        if self._starting:
+            self._first.append(event)
+        else:
+            await self._queue.put(event)

@@ -1,0 +1,315 @@
+"""One device as the watcher knows it: what was seen last, what stands, and what a new look tells.
+
+`digest` takes a reading and gives what is to be told, in order: what cleared, what was raised or
+changed, then moments. It does no I/O and reads no clock.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any
+
+from dmwatch.events import Condition, DeviceRef, Reason
+from dmwatch.monitor.conditions import Conditions, Found, Gauges, Id, Look, Scope, Step
+from dmwatch.monitor.device_rows import STATUS_STUCK, STATUS_UNREADABLE, found
+from dmwatch.monitor.interpreting import LineSeen, look, see
+from dmwatch.monitor.reading import Raw, Wish
+from dmwatch.monitor.rules import Ruling
+from dmwatch.monitor.settings import Settings
+from dmwatch.monitor.tables import changes
+from dmwatch.names import DeviceName, DeviceNumber, DeviceUuid, label
+from dmwatch.severity import Severity
+from dmwatch.targets import Moment, find
+from dmwatch.targets.catalogue import StallType
+
+POLL_USUAL = 10.0
+"""The poll of most targets; one with a longer one is read that much more seldom than they."""
+MARKS = 1000
+"""How many uevents with something of their own to say are kept for a device that is not read."""
+RESUMED_AFTER = 1.0
+"""A device seen suspended for less is in the middle of a table swap."""
+
+
+@dataclass(frozen=True, slots=True)
+class Happened:
+    """A moment to tell.
+
+    Attributes:
+        moment: what.
+        target: the target type, or None for the device itself.
+        data: plain data, or None for the moment's own.
+    """
+
+    moment: Moment
+    target: str | None = None
+    data: Mapping[str, Any] | None = None
+
+    @property
+    def advice(self) -> str | None:
+        """From the catalogue."""
+        rows = find(self.target).moment_types if self.target else ()
+        return next((row.advice for row in rows if row.type == self.moment.type), None)
+
+
+Told = Step | Happened
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why there is no reading.
+
+    Attributes:
+        found: the condition that says so.
+    """
+
+    found: Found
+
+    @classmethod
+    def stuck(cls, deadline: float) -> Failure:
+        """It did not come back in time."""
+        return cls(found(STATUS_STUCK, f"its status has not come back within {deadline:g} s"))
+
+    @classmethod
+    def unreadable(cls, error: Exception) -> Failure:
+        """The kernel's answer was an error, or made no sense."""
+        return cls(found(STATUS_UNREADABLE, f"its status cannot be read: {error}"))
+
+
+@dataclass(slots=True)
+class Inbox:
+    """What became known of a device since it was last attended to.
+
+    Attributes:
+        event_nr: the list's, where it moved.
+        explained: another event has told why it moved.
+        read: its status is to be read.
+        record: its record is to be read.
+        table: its table may have been swapped.
+        anew: another incarnation has its number.
+        uevents: properties of uevents that may tell a moment.
+    """
+
+    event_nr: int | None = None
+    explained: bool = False
+    read: bool = False
+    record: bool = False
+    table: bool = False
+    anew: bool = False
+    uevents: deque[Mapping[str, str]] = field(default_factory=lambda: deque(maxlen=MARKS))
+
+    def __bool__(self) -> bool:
+        return self.record or self.wants_status
+
+    @property
+    def wants_status(self) -> bool:
+        """More than the device's record is to be read."""
+        flags = self.read or self.table or self.anew
+        return flags or self.event_nr is not None or bool(self.uevents)
+
+
+class Tracked:
+    """A device.
+
+    Attributes:
+        number: its device number.
+        name: its name.
+        uuid: its uuid, or None where it has none or was not asked yet.
+        diskseq: the incarnation of its number, or None where it cannot be told.
+        event_nr: the one that its last status came with, or the list's.
+        lines: the lines as last seen; None where they never were.
+        pools: the devices below it, where it lives in a pool.
+        fresh_until: until when its first table is waited for; None once it was told.
+        gone: it was removed.
+        told_gone: that was told, or is being told.
+        removing: a uevent said that its number was freed.
+        conditions: what stands on it.
+        since: when what stands was raised.
+        next_read: when its status is polled.
+        next_record: when its record is read anyway.
+        inbox: what is to be attended to.
+    """
+
+    def __init__(
+        self, number: DeviceNumber, name: DeviceName, event_nr: int, settings: Settings
+    ) -> None:
+        self.number = number
+        self.name = name
+        self.uuid: DeviceUuid | None = None
+        self.diskseq: int | None = None
+        self.event_nr = event_nr
+        self.lines: tuple[LineSeen, ...] | None = None
+        self.pools: frozenset[DeviceNumber] = frozenset()
+        self.fresh_until: float | None = None
+        self.gone = False
+        self.told_gone = False
+        self.next_read = self.next_record = 0.0
+        self.removing = False
+        self.inbox = Inbox()
+        self.conditions = Conditions(settings)
+        self.gauges = Gauges(settings)
+        self.since: dict[Id, datetime] = {}
+        self._settings = settings
+        self._suspended_since: float | None = None
+
+    @property
+    def ref(self) -> DeviceRef:
+        """How events name it."""
+        return DeviceRef.of(self.name, self.uuid, self.number, self.diskseq)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What an operator may call it: name, label, number."""
+        return self.name, label(self.name, self.uuid), str(self.number)
+
+    @property
+    def types(self) -> frozenset[str]:
+        """The target types of its table as last seen."""
+        return frozenset(line.seen.type for line in self.lines or ())
+
+    @property
+    def settles(self) -> bool:
+        """Its targets finish a change after they announced it."""
+        return any(find(kind).settles for kind in self.types)
+
+    def seed(self, standing: Iterable[Condition]) -> None:
+        """Take what stood when an earlier watcher ended, before the first look."""
+        for condition in standing:
+            item = _seeded(condition)
+            self.conditions.seed(item)
+            self.since[item.id] = condition.since
+            if "rung" in condition.data:
+                rung = float(condition.data["rung"])
+                self.gauges.seed(condition.type, condition.key, rung, condition.severity)
+
+    def wish(self, taken: Inbox) -> Wish:
+        """What to read of it."""
+        table = taken.table or self.lines is None
+        return Wish(status=taken.wants_status, table=table, types=self.types)
+
+    def take(self) -> Inbox:
+        """What is to be attended to; the inbox is empty after that."""
+        taken, self.inbox = self.inbox, Inbox()
+        return taken
+
+    def poll_after(self) -> float | None:
+        """After how many seconds its status wants to be read again; None where it need not be."""
+        interval = self._settings.monitor.poll_interval
+        wishes = [find(kind).poll for kind in self.types]
+        return min((interval * w / POLL_USUAL for w in wishes if w is not None), default=None)
+
+    def due(self) -> float | None:
+        """When time alone makes something of it due."""
+        rows = [row for kind in self.types for row in find(kind).conditions]
+        stalls = [self.gauges.stall_due(row) for row in rows if isinstance(row, StallType)]
+        times = [self.conditions.due(), *stalls]
+        return min((time for time in times if time is not None), default=None)
+
+    def anew(self) -> list[Told]:
+        """Another incarnation took its number and name: nothing of the old one holds."""
+        told: list[Told] = list(self.conditions.clear_all(Reason.RECREATED))
+        self.lines, self._suspended_since, self.uuid, self.diskseq = None, None, None, None
+        self.gauges = Gauges(self._settings)
+        summary = "the device was removed and made anew"
+        told.append(Happened(Moment("device.recreated", Severity.NOTICE, summary)))
+        return told
+
+    def digest_failure(
+        self, failure: Failure, ruling: Ruling, now: float, *, initial: bool = False
+    ) -> list[Told]:
+        """There is no reading, for this reason. What else stands is neither raised nor cleared."""
+        failed = Look(found=(failure.found,), covered=frozenset())
+        return list(self.conditions.look(ruling.look(failed), now, initial=initial))
+
+    def digest(
+        self, raw: Raw, taken: Inbox, ruling: Ruling, now: float, *, initial: bool = False
+    ) -> list[Told]:
+        """Take a reading: give what it tells that was not told before."""
+        seen = see(raw)
+        shown = look(raw.info, seen, self.gauges, now)
+        moments = self._resumed(raw, now)
+        if seen is not None:
+            self.conditions.place(shown.lines or frozenset())
+            moments += self._between(seen, taken)
+            self.lines = seen
+        self.pools = self.pools if raw.deps is None else raw.deps
+        self.event_nr = raw.info.event_nr
+        steps = self.conditions.look(ruling.look(shown), now, initial=initial)
+        return [*steps, *moments]
+
+    def _resumed(self, raw: Raw, now: float) -> list[Happened]:
+        since, self._suspended_since = self._suspended_since, None
+        if raw.info.suspended:
+            self._suspended_since = now if since is None else since
+        elif since is not None and now - since >= RESUMED_AFTER:
+            return [Happened(Moment("device.resumed", Severity.INFO, "the device was resumed"))]
+        return []
+
+    def _between(self, after: tuple[LineSeen, ...], taken: Inbox) -> list[Happened]:
+        told = _of_uevents(after, taken)
+        if self.lines is None or self.fresh_until is not None:
+            return told
+        return [
+            *(Happened(moment, data=data) for moment, data in changes(self.lines, after)),
+            *_of_lines(self.lines, after),
+            *told,
+        ]
+
+
+def _of_uevents(lines: tuple[LineSeen, ...], taken: Inbox) -> list[Happened]:
+    return [
+        Happened(moment, target=kind)
+        for properties in taken.uevents
+        for kind in sorted({line.seen.type for line in lines})
+        for moment in find(kind).uevent(properties)
+    ]
+
+
+def _of_lines(before: tuple[LineSeen, ...], after: tuple[LineSeen, ...]) -> list[Happened]:
+    now = {line.seen.start: line.seen for line in after}
+    return [
+        Happened(moment, target=line.seen.type)
+        for line in before
+        if line.seen.start in now
+        for moment in find(line.seen.type).moments(line.seen, now[line.seen.start])
+    ]
+
+
+def ruled(told: Iterable[Told], ruling: Ruling) -> list[Told]:
+    """What the rules leave of moments; conditions passed them before they were compared."""
+    kept: list[Told] = []
+    for item in told:
+        if isinstance(item, Step):
+            kept.append(item)
+            continue
+        severity = ruling.severity(item.moment.type, item.target, item.moment.severity)
+        if severity is not None:
+            kept.append(replace(item, moment=replace(item.moment, severity=severity)))
+    return kept
+
+
+def _seeded(condition: Condition) -> Found:
+    scope: Scope = None if condition.target is None else (-1, condition.target)
+    # the clause without the label: the label is put in front again when it is told
+    summary = condition.summary.removeprefix(f"{condition.device.label}: ")
+    return Found(
+        condition.type,
+        condition.key,
+        condition.severity,
+        summary,
+        data=condition.data,
+        scope=scope,
+        target=condition.target,
+        advice=condition.advice,
+    )
+
+
+_DIGITS = re.compile(r"[0-9]+")
+
+
+def steady(raw: Raw) -> object:
+    """What of a reading must be the same twice before a target has settled: all but numbers."""
+    return [_DIGITS.sub("", line.text) for line in raw.lines or ()], raw.info.event_nr
