@@ -13,6 +13,8 @@ from dmwatch.cli.failure import FAILED, USAGE, exit_code, sentence
 from dmwatch.errors import DmwatchError
 
 _COMMANDS = {
+    "conditions": "show what stands now, worst first",
+    "coverage": "show what is watched of each device, how, and what is not",
     "explain": "read `dmsetup status` text and say what it means",
     "ls": "list the devices",
     "status": "show what targets report, typed",
