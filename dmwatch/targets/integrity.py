@@ -297,7 +297,7 @@ def parse_status(text: str) -> IntegrityStatus:
     Raises:
         StatusParseError: where it does not follow the grammar.
     """
-    words = Words("integrity", text, StatusParseError)
+    words = Words("integrity", text, StatusParseError, secret=True)
     return IntegrityStatus(
         mismatches=words.number("mismatches"),
         provided=Sectors(words.number("provided")),
