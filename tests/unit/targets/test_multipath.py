@@ -74,8 +74,10 @@ TABLES = [
     ),
     ("0 0 0 0", MultipathTable((), 0)),
     (
-        "4 pg_init_retries 50 pg_init_delay_msecs 0 0 1 1 "
-        "historical-service-time 2 973 0 1 1 254:0 0",
+        (
+            "4 pg_init_retries 50 pg_init_delay_msecs 0 0 1 1 "
+            "historical-service-time 2 973 0 1 1 254:0 0"
+        ),
         MultipathTable(
             (
                 group(
