@@ -8,6 +8,7 @@ from typing import NoReturn, TypeVar
 
 from dmwatch.errors import InvalidNameError, InvalidTableError, ParseError
 from dmwatch.names import DeviceNumber
+from dmwatch.table import KEYED_TYPES
 
 U32_MAX = (1 << 32) - 1
 U64_MAX = (1 << 64) - 1
@@ -29,7 +30,8 @@ class Words:
         target: the target type, for errors.
         text: the line's text; words are separated by blanks.
         error: StatusParseError or TableParseError.
-        secret: the text may hold a key: errors carry positions only.
+        secret: the text may hold a key: errors carry positions only. So it is for the status of
+            a target with keys, too: it may be a table that somebody took for a status.
 
     Every method that reads a word raises `error` where the word is missing or wrong.
     """
@@ -38,7 +40,7 @@ class Words:
         self, target: str, text: str, error: type[ParseError], *, secret: bool = False
     ) -> None:
         self._target = target
-        self._text = None if secret else text
+        self._text = None if secret or target in KEYED_TYPES else text
         self._error = error
         self._words = text.split()
         self._next = 0
@@ -169,6 +171,8 @@ class Words:
 
 def parse_device(text: str) -> Device:
     """Read a device of a table: `major:minor` becomes a DeviceNumber, anything else stays text."""
+    if ":" not in text:  # an exception for each path would make a long table slow
+        return text
     try:
         return DeviceNumber.parse(text)
     except InvalidNameError:
