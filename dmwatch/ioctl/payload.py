@@ -134,7 +134,8 @@ def device_records(data: bytes) -> Iterator[tuple[int, int]]:
     while offset < len(data):
         _, step = _unpack(NAME_LIST, data, offset, "a device")
         end = offset + step if step else len(data)
-        if step and (step < NAME_LIST.size or end > len(data)):
+        # the last record says 0; one that announces another at the very end was cut
+        if step and (step < NAME_LIST.size or end >= len(data)):
             raise ReplyError(f"a record of the device list at byte {offset} has a length of {step}")
         yield offset, end
         offset = end
@@ -226,7 +227,7 @@ def decode_versions(data: bytes) -> list[TargetVersion]:
         found.append(TargetVersion(_text(name), (version[0], version[1], version[2])))
         if step == 0:
             break
-        if step < TARGET_VERSIONS.size:
+        if step < TARGET_VERSIONS.size or offset + step >= len(data):
             raise ReplyError(f"a target version at byte {offset} has a length of {step}")
         offset += step
     return found

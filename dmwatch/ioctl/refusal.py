@@ -45,7 +45,11 @@ def device_text(header: Header) -> str | None:
     found = header.name or header.uuid
     if found:
         return printable(found.decode("utf-8", "surrogateescape"))
-    return f"device {DeviceNumber.from_kernel(header.dev)}" if header.dev else None
+    if not header.dev:
+        return None
+    # an error about an impossible number must not raise another one
+    number = hex(header.dev) if header.dev >> 32 else DeviceNumber.from_kernel(header.dev)
+    return f"device {number}"
 
 
 _Explanation = tuple[type[CommandError], str, str]

@@ -117,10 +117,10 @@ class Devices:
         """Make a device; the lowest free minor number where none is asked for.
 
         Raises:
-            OSError: EBUSY for a name, uuid or minor that is taken.
+            OSError: ENXIO for a minor that is taken or too large, then EBUSY for a name or uuid.
         """
-        if minor is not None and minor in self._by_minor:
-            refuse(errno.EBUSY)
+        if minor is not None and (minor in self._by_minor or not 0 <= minor < MINORS):
+            refuse(errno.ENXIO)
         if name in self._by_name or (uuid and uuid in self._by_uuid):
             refuse(errno.EBUSY)
         if minor is None:

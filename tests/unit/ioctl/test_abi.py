@@ -77,9 +77,13 @@ def test_a_bit_of_a_later_kernel_is_kept() -> None:
 
 
 def test_the_udev_flags_have_libdevmappers_bits() -> None:
-    assert UdevFlags.PRIMARY_SOURCE == 0x40
-    assert UdevFlags.DISABLE_LIBRARY_FALLBACK == 0x20
-    assert (UdevFlags.SUBSYSTEM_0, UdevFlags.SUBSYSTEM_7) == (0x100, 0x8000)
+    low = [1 << bit for bit in range(7)]
+    assert [int(flag) for flag in UdevFlags] == [*low, *(1 << bit for bit in range(8, 16))]
+    assert [flag.name for flag in UdevFlags][5:8] == [
+        "DISABLE_LIBRARY_FALLBACK",
+        "PRIMARY_SOURCE",
+        "SUBSYSTEM_0",
+    ]
 
 
 @pytest.mark.parametrize(
