@@ -1,6 +1,6 @@
 """error: every read and write fails (drivers/md/dm-target.c, io_err_*).
 
-Table   empty, or `<device> <start>` on kernels from 6.6 on: the limits are taken from there
+Table   empty, or `<device> <start>`: 6.12 takes its limits from there, 6.1 ignores it
 Status  empty; it raises no events
 
 The kernel always prints an empty table, whatever it was given.
@@ -22,7 +22,7 @@ class ErrorTable(TargetTable):
     """A hole, perhaps with the limits of a device. Give both attributes or none.
 
     Attributes:
-        device: whose limits it takes, or None. Kernels before 6.6 ignore it.
+        device: whose limits it takes, or None. Linux 6.1 ignores it.
         start: the first sector there, or None.
     """
 

@@ -5,8 +5,8 @@ Table   `<device> <start> <up> <down> [<#words> [error_reads] [drop_writes | err
         [random_write_corrupt <n>]]`
 Status  empty: whether it works or fails at this moment cannot be read; it raises no events
 
-Kernels before 6.5 have neither error_reads nor random_*, and print `0` where no feature was given;
-later ones print what that means, `2 error_reads error_writes`.
+Linux 6.1 has neither error_reads nor random_*, and prints `0` where no feature was given; 6.12
+prints what that means, `2 error_reads error_writes`.
 """
 
 from __future__ import annotations
