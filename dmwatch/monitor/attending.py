@@ -247,7 +247,8 @@ def _moved(old: int, new: int) -> int:
 
 
 def _added(device: Tracked) -> Happened:
-    summary = f"the device was added ({kinds(device.lines)})"
+    shown = kinds(device.lines) if device.lines else "without a table"
+    summary = f"the device was added ({shown})"
     moment = Moment("device.added", Severity.INFO, summary)
     return Happened(moment, data={"targets": plain_table(device.lines)})
 

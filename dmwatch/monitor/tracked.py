@@ -130,6 +130,8 @@ class Tracked:
         since: when what stands was raised.
         next_read: when its status is polled.
         next_record: when its record is read anyway.
+        next_due: when a delay or a reminder is over, or something has stalled.
+        scheduled: for when it is in the watcher's heap.
         inbox: what is to be attended to.
     """
 
@@ -146,7 +148,7 @@ class Tracked:
         self.fresh_until: float | None = None
         self.gone = False
         self.told_gone = False
-        self.next_read = self.next_record = 0.0
+        self.next_read = self.next_record = self.next_due = self.scheduled = float("inf")
         self.removing = False
         self.inbox = Inbox()
         self.conditions = Conditions(settings)
@@ -169,6 +171,11 @@ class Tracked:
     def types(self) -> frozenset[str]:
         """The target types of its table as last seen."""
         return frozenset(line.seen.type for line in self.lines or ())
+
+    @property
+    def next_time(self) -> float:
+        """When it is to be looked at though nothing happened."""
+        return min(self.next_read, self.next_record, self.next_due)
 
     @property
     def settles(self) -> bool:

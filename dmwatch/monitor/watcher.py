@@ -35,8 +35,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
-import heapq
-import random
 from collections.abc import Callable, Iterable, Sequence
 from types import TracebackType
 from typing import Any, Self
@@ -52,6 +50,7 @@ from dmwatch.monitor.attending import Attendant
 from dmwatch.monitor.coverage import Coverage, coverage_of
 from dmwatch.monitor.listing import Lister
 from dmwatch.monitor.outbox import Outbox
+from dmwatch.monitor.schedule import Schedule
 from dmwatch.monitor.settings import Settings
 from dmwatch.monitor.snapshot import Changed, Changes
 from dmwatch.monitor.tracked import Tracked
@@ -102,7 +101,7 @@ class Watcher:
         self._wants_uevents = uevents
         self._diskseq = diskseq
         self._tracked: dict[DeviceNumber, Tracked] = {}
-        self._due: list[tuple[float, int, DeviceNumber]] = []
+        self._schedule = Schedule(self._settings.monitor)
         self._outbox = Outbox(tuple(devices))
         self._readable = asyncio.Event()
         self._heard = asyncio.Event()
@@ -252,7 +251,7 @@ class Watcher:
     def _next_due(self) -> float:
         fresh = any(device.fresh_until is not None for device in self._tracked.values())
         soon = asyncio.get_running_loop().time() + FRESH_INTERVAL if fresh else float("inf")
-        return min(soon, self._due[0][0] if self._due else soon)
+        return min(soon, self._schedule.next_time)
 
     def _on_readable(self) -> None:
         self._quiet()
@@ -379,17 +378,7 @@ class Watcher:
             return
         if changed:
             self._attend_pooled(device)
-        now = asyncio.get_running_loop().time()
-        beat = self._settings.monitor.heartbeat
-        # spread out: a thousand devices are not to be asked at once
-        device.next_record = now + beat * random.uniform(0.5, 1.0)  # noqa: S311
-        after = device.poll_after()
-        device.next_read = now + after if after is not None else float("inf")
-        due = device.due()
-        # a look that has just failed is not repeated at once
-        due = float("inf") if due is None else max(due, now + FRESH_INTERVAL)
-        next_time = min(device.next_record, device.next_read, due)
-        heapq.heappush(self._due, (next_time, id(device), device.number))
+        self._schedule.attended(device, asyncio.get_running_loop().time())
 
     def _attend_pooled(self, pool: Tracked) -> None:
         """What lives in a pool raises no events of its own."""
@@ -399,21 +388,12 @@ class Watcher:
                 self._attend(device)
 
     def _attend_due(self, now: float) -> None:
-        while self._due and self._due[0][0] <= now:
-            _, identity, number = heapq.heappop(self._due)
-            device = self._tracked.get(number)
-            if device is None or id(device) != identity:
-                continue
-            self._wake(device, now)
-
-    def _wake(self, device: Tracked, now: float) -> None:
-        device.inbox.record = True
-        due = device.due()
-        if now >= device.next_read or (due is not None and now >= due):
-            device.inbox.read = True
-        elif now >= device.next_record and self._uevents is None:
-            device.inbox.table = True
-        self._attend(device)
+        for device, status in self._schedule.take_due(now, self._tracked):
+            device.inbox.record = True
+            device.inbox.read = status
+            # without uevents a swapped table is found by looking
+            device.inbox.table = self._uevents is None
+            self._attend(device)
 
 
 def _identity(uuid: str | None, name: str) -> tuple[str, str]:

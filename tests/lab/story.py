@@ -16,7 +16,6 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 
 from watching import Event, Watch, say
@@ -156,29 +155,23 @@ def happened(kind: str, name: str) -> Callable[[Event], bool]:
     return lambda event: event["type"] == kind and device_of(event) == name
 
 
-def status_after(name: str, holds: Callable[[str], bool]) -> Callable[[Event], bool]:
-    """Any event of the device that tells a status of which `holds` is true."""
-    return lambda event: device_of(event) == name and any(map(holds, statuses(event)))
+def raised(kind: str, name: str, key: str | None = None) -> Callable[[Event], bool]:
+    """A condition that begins to stand on a device."""
+    return lambda event: told(event, kind, name, key) and event["state"] == "raised"
+
+
+def healed(kind: str, name: str) -> Callable[[Event], bool]:
+    """A condition that is over because all is well again."""
+    return lambda event: told(event, kind, name, None) and event["reason"] == "healthy"
+
+
+def told(event: Event, kind: str, name: str, key: str | None) -> bool:
+    return (event["type"], device_of(event), event["key"]) == (kind, name, key)
 
 
 def device_of(event: Event) -> str | None:
     device = event["device"]
     return device["name"] if device else None
-
-
-def statuses(event: Event) -> list[str]:
-    return [line["status"] for line in event["data"].get("after") or ()]
-
-
-def paths_in(state: str) -> Callable[[str], bool]:
-    """Of a multipath status: every path is in this state, A or F."""
-
-    def holds(status: str) -> bool:
-        words = status.split()
-        found = [word for before, word in pairwise(words) if ":" in before]
-        return bool(found) and set(found) == {state}
-
-    return holds
 
 
 # The story
@@ -201,35 +194,35 @@ STEPS = (
     Step(
         "write 6 MiB into it: it is out of data space, the writer hangs",
         fill_pool,
-        status_after("story-pool", lambda status: "out_of_data_space" in status.split()),
+        raised("thin-pool.out-of-data-space", "story-pool"),
     ),
     Step(
         "grow it to 32 MiB: it is writable again",
         grow_pool,
-        status_after("story-pool", lambda status: "rw" in status.split()),
+        healed("thin-pool.out-of-data-space", "story-pool"),
     ),
     Step("make a raid1 of two legs", make_raid, happened("device.added", "story-raid")),
     Step(
         "lose its second leg",
         lose_leg,
-        status_after("story-raid", lambda status: status.split()[2:3] == ["AD"]),
+        raised("raid.leg-failed", "story-raid", "1"),
     ),
     Step("make a multipath of two paths", make_multipath, happened("device.added", "story-paths")),
     Step(
         "both its paths fail",
         lambda: tell_paths("fail_path"),
-        status_after("story-paths", paths_in("F")),
+        raised("multipath.no-paths", "story-paths"),
     ),
     Step(
         "both paths come back",
         lambda: tell_paths("reinstate_path"),
-        status_after("story-paths", paths_in("A")),
+        healed("multipath.no-paths", "story-paths"),
     ),
     Step("take a snapshot", make_snapshot, happened("device.added", "story-snapshot")),
     Step(
         "write more to its origin than it can keep: it is invalidated",
         overfill_snapshot,
-        status_after("story-snapshot", lambda status: status.strip() == "Invalid"),
+        raised("snapshot.invalid", "story-snapshot"),
     ),
 )
 
