@@ -56,8 +56,12 @@ async def _watch(
 
 async def _print(watcher: Watcher, *, as_json: bool, initial: bool) -> None:
     async for event in watcher:
-        if initial or not event.initial:
-            print_line(event.json_line() if as_json else text_line(event))
+        if event.initial and not initial:
+            continue
+        if as_json:
+            print_line(event.json_line())
+        elif event.type != "dmwatch.heartbeat":
+            print_line(text_line(event))
 
 
 def text_line(event: Event) -> str:

@@ -32,6 +32,8 @@ Id = tuple[str, str | None]
 """What a condition is known by on its device: type and key."""
 Scope = tuple[int, str] | None
 """Where a condition belongs: start and type of a line of the table, or None for the device."""
+TABLE: Scope = (-1, "")
+"""Where a condition of the table as a whole belongs: a look that read no status says nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +50,7 @@ class Found:
         scope: see Scope.
         target: the target type, or None.
         advice: from the catalogue.
-        after: seconds that it stands before it is told.
+        after: seconds that it stands before it is told; None where its own time is over already.
         group: of conditions that exclude each other, or None.
     """
 
@@ -61,7 +63,7 @@ class Found:
     scope: Scope = None
     target: str | None = None
     advice: str | None = None
-    after: float = 0.0
+    after: float | None = 0.0
     group: str | None = None
 
     @property
@@ -97,7 +99,9 @@ class Look:
 
     def misses(self, scope: Scope) -> bool:
         """Whether the scope is a line that the table does not have any more."""
-        return scope is not None and self.lines is not None and scope not in self.lines
+        if scope is None or scope == TABLE or self.lines is None:
+            return False
+        return scope not in self.lines
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,20 +203,27 @@ class Conditions:
         """Tell again what stands for so long that a reminder is due."""
         steps = []
         for key, held in self._standing.items():
-            every = self._settings.condition(held.found.type).remind_every
+            every = self._remind_every(key)
             if every is not None and now - held.told >= every:
                 self._standing[key] = replace(held, told=now)
                 steps.append(Step(State.REMINDER, held.found))
         return steps
 
-    def due(self) -> float | None:
-        """When something here becomes due by time alone: a delay or a reminder is over."""
+    def due(self, after: float) -> float | None:
+        """When, after that time, something becomes due: a delay or a reminder is over."""
         times = [
             held.told + every
-            for held in self._standing.values()
-            if (every := self._settings.condition(held.found.type).remind_every) is not None
+            for key, held in self._standing.items()
+            if (every := self._remind_every(key)) is not None
         ]
-        return min([*times, *(waiting.due for waiting in self._waiting.values())], default=None)
+        times += [waiting.due for waiting in self._waiting.values()]
+        return min((time for time in times if time > after), default=None)
+
+    def _remind_every(self, key: Id) -> float | None:
+        """None too for what was seeded and not met yet: that was told at an unknown time."""
+        if key in self._seeded:
+            return None
+        return self._settings.condition(key[0]).remind_every
 
     def _clear(self, look: Look, found: Mapping[Id, Found], *, initial: bool) -> list[Step]:
         steps = []
@@ -230,21 +241,22 @@ class Conditions:
         held = self._standing.get(item.id)
         if held is None:
             return self._raise(item, now, initial=initial)
-        told = item.id not in self._seeded
-        self._seeded.discard(item.id)
-        if held.found.severity == item.severity and held.found.essence == item.essence:
+        same = held.found.severity == item.severity and held.found.essence == item.essence
+        if item.id in self._seeded:
+            self._seeded.discard(item.id)
+            # of most things a seed carries no essence to compare with
+            same = same or (held.found.severity == item.severity and not held.found.essence)
+            held = replace(held, told=now)
+        if same:
             self._standing[item.id] = replace(held, found=item)
-            return None
-        if not told and held.found.severity == item.severity:
-            # a seed carries no essence to compare with
-            self._standing[item.id] = Standing(item, now, initial=True)
             return None
         self._standing[item.id] = Standing(item, now)
         return Step(State.CHANGED, item, initial=initial)
 
     def _raise(self, item: Found, now: float, *, initial: bool) -> Step | None:
-        if item.after > 0:
-            fresh = Waiting(now + item.after, item.scope, initial)
+        after = self._after(item)
+        if after > 0:
+            fresh = Waiting(now + after, item.scope, initial)
             waiting = self._waiting.setdefault(item.id, fresh)
             if now < waiting.due:
                 return None
@@ -252,6 +264,12 @@ class Conditions:
         self._waiting.pop(item.id, None)
         self._standing[item.id] = Standing(item, now, initial=initial)
         return Step(State.RAISED, item, initial=initial)
+
+    def _after(self, item: Found) -> float:
+        if item.after is None:
+            return 0.0
+        chosen = self._settings.condition(item.type).after
+        return item.after if chosen is None else chosen
 
 
 def _reason(gone: Found, look: Look) -> Reason | None:
@@ -277,13 +295,13 @@ class Gauges:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._rungs: dict[Id, Rung] = {}
+        self._rungs: dict[Id, float] = {}
         self._moved: dict[Id, tuple[tuple[int | str, ...], float]] = {}
         self._counts: dict[Id, deque[tuple[float, int]]] = {}
 
-    def seed(self, type_: str, key: str | None, at: float, severity: Severity) -> None:
+    def seed(self, type_: str, key: str | None, at: float) -> None:
         """Remember the rung that stood when an earlier watcher ended."""
-        self._rungs[(type_, key)] = Rung(at, severity)
+        self._rungs[(type_, key)] = at
 
     def gauge(self, gauge: Gauge, row: GaugeType) -> tuple[Rung, float] | None:
         """The rung that a gauge stands on, and its share in percent; None below all rungs."""
@@ -292,17 +310,15 @@ class Gauges:
         rungs = row.rungs if chosen is None else chosen
         margin = row.hysteresis if settings.hysteresis is None else settings.hysteresis
         key = (gauge.type, gauge.key)
-        percent = gauge.percent if gauge.total else 0.0
-        held = self._rungs.get(key)
-        kept = held if held is not None and _keeps(held, rungs, percent, margin) else None
-        reached = rung_at(percent, rungs)
-        stands = [rung for rung in (kept, reached) if rung is not None]
-        rung = max(stands, key=lambda r: r.at, default=None)
+        held = self._rungs.pop(key, None)
+        # a rung that stands, and each below it, is left `margin` points lower than it is reached
+        kept = [r for r in rungs if held is not None and r.at <= held]
+        reached = [rung_at(gauge.percent, rungs), rung_at(gauge.percent + margin, tuple(kept))]
+        rung = max((r for r in reached if r is not None), key=lambda r: r.at, default=None)
         if rung is None:
-            self._rungs.pop(key, None)
             return None
-        self._rungs[key] = rung
-        return rung, percent
+        self._rungs[key] = rung.at
+        return rung, gauge.percent
 
     def stalled(self, progress: Progress, row: StallType, now: float) -> bool:
         """Say whether something has not moved for as long as its row allows."""
@@ -314,12 +330,12 @@ class Gauges:
         after = self._settings.condition(progress.type).after
         return now - seen[1] >= (row.after if after is None else after)
 
-    def stall_due(self, row: StallType) -> float | None:
-        """When what is watched for standing still would have stood still too long."""
-        after = self._settings.condition(row.type).after
-        limit = row.after if after is None else after
+    def stall_due(self, row: StallType, after: float) -> float | None:
+        """When, after that time, something would have stood still for too long."""
+        chosen = self._settings.condition(row.type).after
+        limit = row.after if chosen is None else chosen
         times = [since + limit for (kind, _), (_, since) in self._moved.items() if kind == row.type]
-        return min(times, default=None)
+        return min((time for time in times if time > after), default=None)
 
     def forget_progress(self, present: Iterable[Progress]) -> None:
         """Forget what is not in progress any more."""
@@ -337,10 +353,6 @@ class Gauges:
         while len(samples) > 1 and samples[1][0] <= now - row.window:
             samples.popleft()
         return counter.value - samples[0][1] >= row.count
-
-
-def _keeps(held: Rung, rungs: tuple[Rung, ...], percent: float, margin: float) -> bool:
-    return any(rung.at == held.at for rung in rungs) and percent >= held.at - margin
 
 
 def essence(data: Any) -> tuple[Any, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from dmwatch.dm import DeviceInfo
-from dmwatch.monitor.conditions import Found
+from dmwatch.monitor.conditions import TABLE, Found, Scope
 from dmwatch.severity import Severity
 from dmwatch.targets.catalogue import ConditionType, MomentType
 
@@ -40,6 +40,7 @@ CONDITIONS = (
     STATUS_UNREADABLE,
     ERROR_TARGET,
 )
+_OF_TABLE = frozenset({STATUS_UNREADABLE.type, ERROR_TARGET.type})
 MOMENTS = (
     MomentType("device.added", Severity.INFO),
     MomentType("device.removed", Severity.INFO),
@@ -64,7 +65,13 @@ def found(row: ConditionType, summary: str, **more: object) -> Found:
         data=more,
         advice=row.advice,
         after=row.after,
+        scope=scope_of(row.type),
     )
+
+
+def scope_of(type_: str) -> Scope:
+    """Where a condition of no target belongs: to the device's record, or to its table."""
+    return TABLE if type_ in _OF_TABLE else None
 
 
 def of_record(info: DeviceInfo) -> Iterator[Found]:

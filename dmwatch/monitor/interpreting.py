@@ -4,17 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 from dmwatch.dm import DeviceInfo
 from dmwatch.errors import DmwatchError, StatusParseError
-from dmwatch.monitor.conditions import Found, Gauges, Look, Scope, essence, row_of
+from dmwatch.monitor.conditions import TABLE, Found, Gauges, Look, Scope, essence, row_of
 from dmwatch.monitor.device_rows import ERROR_TARGET, STATUS_UNREADABLE, found, of_record
 from dmwatch.monitor.reading import Raw
 from dmwatch.names import printable
 from dmwatch.severity import Severity
 from dmwatch.table import TargetLine
-from dmwatch.targets import Finding, Gauge, Observation, Seen, Target, TargetTable, find, plain
+from dmwatch.targets import (
+    Counter,
+    Finding,
+    Gauge,
+    Observation,
+    Progress,
+    Seen,
+    Target,
+    TargetTable,
+    find,
+    plain,
+)
 from dmwatch.targets.catalogue import ConditionType, FlapType, GaugeType, StallType
 from dmwatch.units import Sectors
 

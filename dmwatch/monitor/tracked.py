@@ -237,11 +237,15 @@ class Tracked:
         """Take a reading: give what it tells that was not told before."""
         seen = see(raw)
         shown = look(raw.info, seen, self.gauges, now)
-        moments = self._resumed(raw, now)
+        moments = []
         if seen is not None:
             self.conditions.place(shown.lines or frozenset())
             moments += self._between(seen, taken)
             self.lines = seen
+        resumed = self._resumed(raw, now)
+        # a swapped table says that it was resumed
+        if not any(item.moment.type == "device.table-changed" for item in moments):
+            moments = [*resumed, *moments]
         self.pools = self.pools if raw.deps is None else raw.deps
         self.event_nr = raw.info.event_nr
         steps = self.conditions.look(ruling.look(shown), now, initial=initial)
