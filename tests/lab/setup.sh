@@ -38,7 +38,7 @@ show_log() {
 }
 
 network_trouble() {
-  grep -qiE 'resolv|could not connect|unable to connect|connection (failed|refused|reset|timed out)|unreachable|timed out|failed to establish|max retries' "$log"
+  grep -qiE 'resolv|could not connect|unable to connect|connection (failed|refused|reset|timed out)|unreachable|timed out|failed to establish|max retries|no matching distribution' "$log"
 }
 
 check_machine() {
