@@ -145,8 +145,11 @@ class Attendant:
 
     async def _serve(self, device: Tracked, taken: Inbox, *, initial: bool = False) -> None:
         old_nr, before = device.event_nr, device.lines
+        taken.anew |= taken.table and not initial and self._made_anew(device)
         told: list[Told] = device.anew() if taken.anew else []
         raw, failure = await self._reading(device, taken)
+        if taken.wants_status:
+            device.read_at = asyncio.get_running_loop().time()
         if raw is not None and self._waits_for_table(device, raw):
             return
         told += await self._found(device, raw, failure, taken, initial=initial)
@@ -167,7 +170,10 @@ class Attendant:
     ) -> list[Told]:
         now, ruling = asyncio.get_running_loop().time(), self._ruling(device)
         if failure is not None:
-            return device.digest_failure(failure, ruling, now, initial=initial)
+            return [
+                *_told_now(device),
+                *device.digest_failure(failure, ruling, now, initial=initial),
+            ]
         if raw is None:
             return []
         return await self._digest(device, raw, taken, ruling, initial=initial)
@@ -184,10 +190,12 @@ class Attendant:
                 taken.explained = True
         if device.diskseq is None:
             device.diskseq = self._diskseq(device.number)
-        if device.fresh_until is not None:
-            device.fresh_until = None
-            told.insert(0, _added(device))
-        return told
+        return [*_told_now(device), *told]
+
+    def _made_anew(self, device: Tracked) -> bool:
+        """Where no uevent says so: the table may be another one because the device is."""
+        known = device.diskseq
+        return known is not None and self._diskseq(device.number) not in {None, known}
 
     def _waits_for_table(self, device: Tracked, raw: Raw) -> bool:
         """A new device without a table yet: it is told with it, or when its time is over."""
@@ -251,6 +259,12 @@ def _added(device: Tracked) -> Happened:
     summary = f"the device was added ({shown})"
     moment = Moment("device.added", Severity.INFO, summary)
     return Happened(moment, data={"targets": plain_table(device.lines)})
+
+
+def _told_now(device: Tracked) -> list[Told]:
+    """That a device was added, where that was not told yet."""
+    fresh, device.fresh_until = device.fresh_until is not None, None
+    return [_added(device)] if fresh else []
 
 
 def _event(before: Lines | None, device: Tracked) -> Happened:

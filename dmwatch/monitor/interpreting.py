@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter as Counts
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
@@ -14,18 +15,8 @@ from dmwatch.monitor.reading import Raw
 from dmwatch.names import printable
 from dmwatch.severity import Severity
 from dmwatch.table import TargetLine
-from dmwatch.targets import (
-    Counter,
-    Finding,
-    Gauge,
-    Observation,
-    Progress,
-    Seen,
-    Target,
-    TargetTable,
-    find,
-    plain,
-)
+from dmwatch.targets import Finding, Gauge, Observation, Seen, Target, TargetTable, find, plain
+from dmwatch.targets.base import Counter, Progress
 from dmwatch.targets.catalogue import ConditionType, FlapType, GaugeType, StallType
 from dmwatch.units import Sectors
 
@@ -106,30 +97,32 @@ def _unreadable(line: TargetLine, error: DmwatchError, key: str | None) -> Found
 
 def look(info: DeviceInfo, lines: tuple[LineSeen, ...] | None, gauges: Gauges, now: float) -> Look:
     """What one reading shows: the conditions, and which part of the device they were sought in."""
-    items = list(of_record(info))
-    covered: set[Scope] = {None}
-    blind: set[Scope] = set()
-    parts: dict[Scope, frozenset[str]] = {}
-    for line in lines or ():
-        if line.seen.type == "error":
-            items.append(found(ERROR_TARGET, "a part of it maps to `error`: its I/O fails"))
-        if line.unreadable:
-            items.append(line.unreadable)
-            continue
-        covered.add(line.scope)
-        items.extend(_of_line(line, gauges, now, prefix=_prefix(line, lines or ())))
-        if line.seen.status is not None and line.seen.status.state in _BLIND:
-            blind.add(line.scope)
-        existing = find(line.seen.type).parts(line.seen)
-        if existing is not None:
-            parts[line.scope] = existing
+    seen = lines or ()
+    readable = [line for line in seen if not line.unreadable]
+    observed = [_observed(line, prefix) for line, prefix in _prefixed(readable, seen)]
+    if len(readable) == len(seen):
+        gauges.forget_progress(item for each in observed for item in each.observation.progress)
+    items = [*of_record(info), *_of_table(seen)]
+    for each in observed:
+        items.extend(_of_line(each, gauges, now))
+    scopes = [line.scope for line in readable]
     return Look(
         found=_unique(items),
-        covered=frozenset(covered),
+        covered=frozenset([None, *scopes] if lines is None else [None, TABLE, *scopes]),
         lines=None if lines is None else frozenset(line.scope for line in lines),
-        parts=parts,
-        blind=frozenset(blind),
+        parts={each.line.scope: each.parts for each in observed if each.parts is not None},
+        blind=frozenset(line.scope for line in readable if _is_blind(line)),
     )
+
+
+def _of_table(lines: tuple[LineSeen, ...]) -> Iterator[Found]:
+    if any(line.seen.type == "error" for line in lines):
+        yield found(ERROR_TARGET, "a part of it maps to `error`: its I/O fails")
+    yield from (line.unreadable for line in lines if line.unreadable)
+
+
+def _is_blind(line: LineSeen) -> bool:
+    return line.seen.status is not None and line.seen.status.state in _BLIND
 
 
 def _unique(items: list[Found]) -> tuple[Found, ...]:
@@ -142,18 +135,54 @@ def _unique(items: list[Found]) -> tuple[Found, ...]:
     return tuple(best.values())
 
 
-def _prefix(line: LineSeen, lines: tuple[LineSeen, ...]) -> str | None:
+def _prefixed(
+    chosen: list[LineSeen], lines: tuple[LineSeen, ...]
+) -> Iterator[tuple[LineSeen, str | None]]:
     """What tells apart the conditions of several lines of one type: where the line begins."""
-    same = [other for other in lines if other.seen.type == line.seen.type]
-    return str(int(line.seen.start)) if len(same) > 1 else None
+    kinds = Counts(line.seen.type for line in lines)
+    for line in chosen:
+        yield line, str(int(line.seen.start)) if kinds[line.seen.type] > 1 else None
 
 
-def _of_line(line: LineSeen, gauges: Gauges, now: float, prefix: str | None) -> Iterator[Found]:
+@dataclass(frozen=True, slots=True)
+class _Observed:
+    """What a target says of a line, with keys that are unique in the device."""
+
+    line: LineSeen
+    observation: Observation
+    parts: frozenset[str] | None
+
+
+def _observed(line: LineSeen, prefix: str | None) -> _Observed:
     target = find(line.seen.type)
-    observation = target.observe(line.seen)
-    for item in _all(target, observation, gauges, now):
-        key = item.key if prefix is None else ":".join(filter(None, (prefix, item.key)))
-        yield replace(item, key=key, scope=line.scope, target=line.seen.type)
+    observation, parts = target.observe(line.seen), target.parts(line.seen)
+    if prefix is None:
+        return _Observed(line, observation, parts)
+    keyed = Observation(
+        _keyed(observation.findings, prefix),
+        _keyed(observation.gauges, prefix),
+        _keyed(observation.progress, prefix),
+        _keyed(observation.counters, prefix),
+    )
+    if parts is not None:
+        # what has no key of its own has the prefix alone
+        parts = frozenset([prefix, *(f"{prefix}:{part}" for part in parts)])
+    return _Observed(line, keyed, parts)
+
+
+_Item = TypeVar("_Item", Finding, Gauge, Progress, Counter)
+
+
+def _keyed(items: tuple[_Item, ...], prefix: str) -> tuple[_Item, ...]:
+    return tuple(
+        replace(item, key=prefix if item.key is None else f"{prefix}:{item.key}") for item in items
+    )
+
+
+def _of_line(seen: _Observed, gauges: Gauges, now: float) -> Iterator[Found]:
+    kind = seen.line.seen.type
+    for item in _all(find(kind), seen.observation, gauges, now):
+        yield replace(item, scope=seen.line.scope, target=kind)
 
 
 def _all(target: Target, observation: Observation, gauges: Gauges, now: float) -> Iterator[Found]:
@@ -201,11 +230,11 @@ def _usage(gauge: Gauge, row: GaugeType, gauges: Gauges) -> Found | None:
 def _moving(
     target: Target, observation: Observation, gauges: Gauges, now: float
 ) -> Iterator[Found]:
-    gauges.forget_progress(observation.progress)
     for progress in observation.progress:
         row = row_of(target.conditions, progress.type)
         if isinstance(row, StallType) and gauges.stalled(progress, row, now):
-            yield Found(progress.type, progress.key, row.severity, progress.summary)
+            summary = progress.summary
+            yield Found(progress.type, progress.key, row.severity, summary, after=None)
     for counter in observation.counters:
         flap = row_of(target.conditions, counter.type)
         if isinstance(flap, FlapType) and gauges.flapping(counter, flap, now):

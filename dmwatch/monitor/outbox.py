@@ -31,7 +31,9 @@ class Outbox:
         self._teller = Teller()
         self._first: deque[Event] = deque()
         self._starting = True
-        self._queue: asyncio.Queue[Event | BaseException] = asyncio.Queue(QUEUE_LENGTH)
+        self._queue: asyncio.Queue[Event | BaseException] = asyncio.Queue()
+        # an event gets its number once there is room for it: so they are read in its order
+        self._room = asyncio.Semaphore(QUEUE_LENGTH)
         self._control: Found | None = None
 
     async def get(self) -> Event:
@@ -39,6 +41,7 @@ class Outbox:
         if self._first:
             return self._first.popleft()
         found = await self._queue.get()
+        self._room.release()
         if isinstance(found, BaseException):
             raise found
         return found
@@ -60,7 +63,8 @@ class Outbox:
         if not self.wants(device, *([old_name] if old_name else [])):
             return
         for item in told:
-            await self._put(self._event(device, item, coalesced))
+            await self._make_room()
+            self._put(self._event(device, item, coalesced))
             coalesced = 0
 
     def standing(self, device: Tracked) -> Iterator[Condition]:
@@ -69,6 +73,9 @@ class Outbox:
             return
         for key, held in device.conditions.standing.items():
             item = held.found
+            if key not in device.since:
+                # found, but not told yet
+                continue
             yield Condition(
                 type=item.type,
                 key=item.key,
@@ -100,7 +107,8 @@ class Outbox:
     async def heartbeat(self, devices: int) -> None:
         """Tell that watching goes on."""
         summary = f"watching {devices} devices"
-        await self._put(
+        await self._make_room()
+        self._put(
             self._teller.moment(
                 "dmwatch.heartbeat", Severity.DEBUG, None, summary, data={"devices": devices}
             )
@@ -109,7 +117,8 @@ class Outbox:
     async def resynced(self, reason: str) -> None:
         """Tell that something was lost and everything is looked at again."""
         summary = f"{reason}: every device is looked at again"
-        await self._put(
+        await self._make_room()
+        self._put(
             self._teller.moment(
                 "dmwatch.resynced", Severity.NOTICE, None, summary, data={"reason": reason}
             )
@@ -121,18 +130,21 @@ class Outbox:
             row = CONTROL_FAILING
             summary = f"device-mapper does not answer: {error}"
             self._control = Found(row.type, None, row.severities[0], summary, advice=row.advice)
-            await self._put(self._teller.step(Step(State.RAISED, self._control), None))
+            await self._make_room()
+            self._put(self._teller.step(Step(State.RAISED, self._control), None))
 
     async def control_works(self) -> None:
         """Tell, once, that the list of devices can be had again."""
         if self._control is not None:
             step = Step(State.CLEARED, self._control, Reason.HEALTHY)
             self._control = None
-            await self._put(self._teller.step(step, None))
+            await self._make_room()
+            self._put(self._teller.step(step, None))
 
     async def fail(self, error: BaseException) -> None:
         """End the iteration with an error."""
-        await self._queue.put(error)
+        await self._make_room()
+        self._queue.put_nowait(error)
 
     def _event(self, device: Tracked, item: Told, coalesced: int) -> Event:
         more: dict[str, Any] = {"event_nr": device.event_nr, "coalesced": coalesced}
@@ -159,8 +171,12 @@ class Outbox:
             **more,
         )
 
-    async def _put(self, event: Event) -> None:
+    async def _make_room(self) -> None:
+        if not self._starting:
+            await self._room.acquire()
+
+    def _put(self, event: Event) -> None:
         if self._starting:
             self._first.append(event)
         else:
-            await self._queue.put(event)
+            self._queue.put_nowait(event)

@@ -6,7 +6,7 @@ import heapq
 import random
 from collections.abc import Iterator, Mapping
 
-from dmwatch.monitor.settings import MonitorSettings
+from dmwatch.monitor.settings import Settings, utc_now
 from dmwatch.monitor.tracked import Tracked
 from dmwatch.names import DeviceNumber
 
@@ -22,7 +22,7 @@ class Schedule:
     are passed over when their time comes.
     """
 
-    def __init__(self, settings: MonitorSettings) -> None:
+    def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._heap: list[tuple[float, int, DeviceNumber]] = []
 
@@ -35,11 +35,15 @@ class Schedule:
         """A device was just looked at: it is due again after its poll, its delay or a heartbeat."""
         # spread out: a thousand devices are not to be asked at once
         spread = random.uniform(0.5, 1.0)  # noqa: S311 - not for secrets
-        device.next_record = now + self._settings.heartbeat * spread
+        device.next_record = now + self._settings.monitor.heartbeat * spread
         after = device.poll_after()
-        device.next_read = NEVER if after is None else now + after
+        device.next_read = NEVER if after is None else max(device.read_at + after, now + SOONEST)
         due = device.due()
         device.next_due = NEVER if due is None else max(due, now + SOONEST)
+        ends = self._settings.window_ends(utc_now())
+        if ends is not None:
+            # what a rule keeps from being told until then is sought when its time is over
+            device.next_due = min(device.next_due, now + max(ends, SOONEST))
         self._put(device)
 
     def take_due(

@@ -140,6 +140,11 @@ class Settings(_Model):
     conditions: dict[str, ConditionSettings] = Field(default_factory=dict)
     rules: tuple[Rule, ...] = ()
 
+    def window_ends(self, now: datetime) -> float | None:
+        """In how many seconds the next maintenance window is over; None where none is open."""
+        open_ = (rule.until for rule in self.rules if rule.until is not None and rule.until > now)
+        return min(((until - now).total_seconds() for until in open_), default=None)
+
     def condition(self, type_: str) -> ConditionSettings:
         """The settings of a type, or the defaults."""
         return self.conditions.get(type_, _DEFAULT)

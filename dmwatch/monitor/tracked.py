@@ -14,8 +14,8 @@ from datetime import datetime
 from typing import Any
 
 from dmwatch.events import Condition, DeviceRef, Reason
-from dmwatch.monitor.conditions import Conditions, Found, Gauges, Id, Look, Scope, Step
-from dmwatch.monitor.device_rows import STATUS_STUCK, STATUS_UNREADABLE, found
+from dmwatch.monitor.conditions import Conditions, Found, Gauges, Id, Look, Step
+from dmwatch.monitor.device_rows import STATUS_STUCK, STATUS_UNREADABLE, found, scope_of
 from dmwatch.monitor.interpreting import LineSeen, look, see
 from dmwatch.monitor.reading import Raw, Wish
 from dmwatch.monitor.rules import Ruling
@@ -128,6 +128,9 @@ class Tracked:
         removing: a uevent said that its number was freed.
         conditions: what stands on it.
         since: when what stands was raised.
+        failed: its last reading failed.
+        looked_at: when it was last read, or that was tried.
+        read_at: when its status was last read, or that was tried.
         next_read: when its status is polled.
         next_record: when its record is read anyway.
         next_due: when a delay or a reminder is over, or something has stalled.
@@ -148,6 +151,8 @@ class Tracked:
         self.fresh_until: float | None = None
         self.gone = False
         self.told_gone = False
+        self.failed = False
+        self.looked_at = self.read_at = 0.0
         self.next_read = self.next_record = self.next_due = self.scheduled = float("inf")
         self.removing = False
         self.inbox = Inbox()
@@ -190,7 +195,7 @@ class Tracked:
             self.since[item.id] = condition.since
             if "rung" in condition.data:
                 rung = float(condition.data["rung"])
-                self.gauges.seed(condition.type, condition.key, rung, condition.severity)
+                self.gauges.seed(condition.type, condition.key, rung)
 
     def wish(self, taken: Inbox) -> Wish:
         """What to read of it."""
@@ -205,14 +210,17 @@ class Tracked:
     def poll_after(self) -> float | None:
         """After how many seconds its status wants to be read again; None where it need not be."""
         interval = self._settings.monitor.poll_interval
+        if self.lines is None or self.failed:
+            return interval
         wishes = [find(kind).poll for kind in self.types]
         return min((interval * w / POLL_USUAL for w in wishes if w is not None), default=None)
 
     def due(self) -> float | None:
-        """When time alone makes something of it due."""
+        """When, after the last look, time alone makes something of it due."""
+        after = self.looked_at
         rows = [row for kind in self.types for row in find(kind).conditions]
-        stalls = [self.gauges.stall_due(row) for row in rows if isinstance(row, StallType)]
-        times = [self.conditions.due(), *stalls]
+        stalls = [self.gauges.stall_due(row, after) for row in rows if isinstance(row, StallType)]
+        times = [self.conditions.due(after), *stalls]
         return min((time for time in times if time is not None), default=None)
 
     def anew(self) -> list[Told]:
@@ -228,8 +236,9 @@ class Tracked:
         self, failure: Failure, ruling: Ruling, now: float, *, initial: bool = False
     ) -> list[Told]:
         """There is no reading, for this reason. What else stands is neither raised nor cleared."""
+        self.failed = True
         failed = Look(found=(failure.found,), covered=frozenset())
-        return list(self.conditions.look(ruling.look(failed), now, initial=initial))
+        return self._steps(failed, ruling, now, initial=initial)
 
     def digest(
         self, raw: Raw, taken: Inbox, ruling: Ruling, now: float, *, initial: bool = False
@@ -239,6 +248,7 @@ class Tracked:
         shown = look(raw.info, seen, self.gauges, now)
         moments = []
         if seen is not None:
+            self.failed = False
             self.conditions.place(shown.lines or frozenset())
             moments += self._between(seen, taken)
             self.lines = seen
@@ -248,8 +258,12 @@ class Tracked:
             moments = [*resumed, *moments]
         self.pools = self.pools if raw.deps is None else raw.deps
         self.event_nr = raw.info.event_nr
+        return [*self._steps(shown, ruling, now, initial=initial), *moments]
+
+    def _steps(self, shown: Look, ruling: Ruling, now: float, *, initial: bool) -> list[Told]:
+        self.looked_at = now
         steps = self.conditions.look(ruling.look(shown), now, initial=initial)
-        return [*steps, *moments]
+        return [*steps, *self.conditions.remind(now)]
 
     def _resumed(self, raw: Raw, now: float) -> list[Happened]:
         since, self._suspended_since = self._suspended_since, None
@@ -303,7 +317,8 @@ def ruled(told: Iterable[Told], ruling: Ruling) -> list[Told]:
 
 
 def _seeded(condition: Condition) -> Found:
-    scope: Scope = None if condition.target is None else (-1, condition.target)
+    own = condition.target is None
+    scope = scope_of(condition.type) if own else (-1, str(condition.target))
     # the clause without the label: the label is put in front again when it is told
     summary = condition.summary.removeprefix(f"{condition.device.label}: ")
     return Found(
@@ -312,6 +327,7 @@ def _seeded(condition: Condition) -> Found:
         condition.severity,
         summary,
         data=condition.data,
+        essence=(float(condition.data["rung"]),) if "rung" in condition.data else (),
         scope=scope,
         target=condition.target,
         advice=condition.advice,

@@ -46,7 +46,7 @@ from dmwatch.ioctl.abi import LIST_EVENTS_VERSION, Version
 from dmwatch.ioctl.control import ControlLike
 from dmwatch.ioctl.payload import ListedDevice
 from dmwatch.monitor import sysfs
-from dmwatch.monitor.attending import Attendant
+from dmwatch.monitor.attending import EVENT_NR_SPAN, Attendant
 from dmwatch.monitor.coverage import Coverage, coverage_of
 from dmwatch.monitor.listing import Lister
 from dmwatch.monitor.outbox import Outbox
@@ -101,7 +101,7 @@ class Watcher:
         self._wants_uevents = uevents
         self._diskseq = diskseq
         self._tracked: dict[DeviceNumber, Tracked] = {}
-        self._schedule = Schedule(self._settings.monitor)
+        self._schedule = Schedule(self._settings)
         self._outbox = Outbox(tuple(devices))
         self._readable = asyncio.Event()
         self._heard = asyncio.Event()
@@ -299,16 +299,17 @@ class Watcher:
             self._attend(device)
 
     async def _look(self) -> None:
-        fired, self._fired = self._fired, False
         changes = await self._lister.look()
         for listed in changes.removed:
             self._remove(listed.number)
         for listed in changes.added:
             self._add(listed)
-        await self._check_uuids(changes, fired=fired)
+        await self._check_uuids(changes, fired=self._fired)
         for changed in changes.changed:
             await self._change(changed)
         self._lister.done()
+        # only now: what a look that failed was owed, the next one owes
+        self._fired = False
         for device in self._tracked.values():
             if device.fresh_until is not None:
                 device.inbox.table = True
@@ -344,6 +345,7 @@ class Watcher:
             await self._attendant.renamed(device, changed.after.name)
         if device.event_nr != changed.after.event_nr:
             device.inbox.event_nr = changed.after.event_nr
+            device.inbox.table |= _began_anew(changed)
             self._attend(device)
 
     async def _check_uuids(self, changes: Changes, *, fired: bool) -> None:
@@ -390,9 +392,9 @@ class Watcher:
     def _attend_due(self, now: float) -> None:
         for device, status in self._schedule.take_due(now, self._tracked):
             device.inbox.record = True
-            device.inbox.read = status
+            device.inbox.read |= status
             # without uevents a swapped table is found by looking
-            device.inbox.table = self._uevents is None
+            device.inbox.table |= self._uevents is None
             self._attend(device)
 
 
@@ -416,6 +418,12 @@ def _other_incarnation(device: Tracked, uevent: Uevent) -> bool:
     # Linux before 5.15 numbers no incarnations: there a removal and an addition tell
     was_removed, device.removing = device.removing, uevent.action == "remove"
     return was_removed and uevent.action == "add"
+
+
+def _began_anew(changed: Changed) -> bool:
+    """Say whether an event number went back: then its device, and so its table, is another one."""
+    moved = (changed.after.event_nr - changed.before.event_nr) % EVENT_NR_SPAN
+    return moved >= EVENT_NR_SPAN // 2
 
 
 def _number_taken(
