@@ -15,6 +15,7 @@ from dmwatch.dm.channel import Channel, need_version
 from dmwatch.dm.replies import DeviceInfo, Geometry, MessageReply, Removal, TableStatus
 from dmwatch.errors import InvalidFlagsError, InvalidValueError, ReplyError
 from dmwatch.ioctl.abi import (
+    HEADER_SIZE,
     IMA_VERSION,
     LIST_EVENTS_VERSION,
     LIST_UUID_VERSION,
@@ -121,10 +122,8 @@ class DeviceMapper:
         known = reply.header.version >= LIST_UUID_VERSION
         if name_prefix or uuid_prefix:
             need_version(Command.LIST_DEVICES, reply, LIST_UUID_VERSION, "prefixes need")
-        devices = decode_devices(reply.data, uuids=uuids and known)
-        if reply.header.version < LIST_EVENTS_VERSION:
-            return [ListedDevice(d.number, d.name, 0, d.uuid) for d in devices]
-        return devices
+        events = reply.header.version >= LIST_EVENTS_VERSION
+        return decode_devices(reply.data, uuids=uuids and known, events=events)
 
     def list_raw(
         self, *, uuids: bool = False, name_prefix: str = "", uuid_prefix: str = ""
@@ -367,7 +366,8 @@ class DeviceMapper:
             InterruptedCommandError: a signal came; it may or may not have been carried out.
         """
         data = encode_message(sector, text)
-        room = reply_size + len(data)
+        # the reply overwrites the message; one that fills its room to the last byte is lost
+        room = HEADER_SIZE + max(reply_size + 2, len(data))
         header = Header(flags=flags)
         reply = self._channel.about(Command.TARGET_MSG, device, header, data, capacity=room)
         answered = bool(reply.header.flags & Flags.DATA_OUT)

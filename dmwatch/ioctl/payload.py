@@ -141,7 +141,9 @@ def device_records(data: bytes) -> Iterator[tuple[int, int]]:
         offset = end
 
 
-def decode_device(data: bytes, offset: int, end: int, *, uuids: bool) -> ListedDevice:
+def decode_device(
+    data: bytes, offset: int, end: int, *, uuids: bool, events: bool = True
+) -> ListedDevice:
     """Read one record of a name list.
 
     Args:
@@ -150,12 +152,15 @@ def decode_device(data: bytes, offset: int, end: int, *, uuids: bool) -> ListedD
         end: where it ends.
         uuids: they were asked for from a kernel that has them. An older one leaves the bytes
             of their flags unwritten.
+        events: the kernel gives event numbers, at the offset that they have since 4.37.
 
     Raises:
         ReplyError: where it does not hold together.
     """
     dev, _ = _unpack(NAME_LIST, data, offset, "a device")
     name = _string(data, offset + NAME_LIST.size, "a device name", end)
+    if not events:
+        return ListedDevice(_number(dev), DeviceName.from_kernel(name), 0)
     tail = offset + aligned(NAME_LIST.size + len(name) + 1)
     event_nr, flags = _unpack(NAME_LIST_TAIL, data, tail, "a device's event number", end)
     uuid = b""
@@ -169,14 +174,14 @@ def decode_device(data: bytes, offset: int, end: int, *, uuids: bool) -> ListedD
     )
 
 
-def decode_devices(data: bytes, *, uuids: bool) -> list[ListedDevice]:
-    """Read a whole name list, in the kernel's order.
+def decode_devices(data: bytes, *, uuids: bool, events: bool = True) -> list[ListedDevice]:
+    """Read a whole name list, in the kernel's order; `uuids` and `events` as in `decode_device`.
 
     Raises:
         ReplyError: where it does not hold together.
     """
     spans = device_records(data)
-    return [decode_device(data, offset, end, uuids=uuids) for offset, end in spans]
+    return [decode_device(data, offset, end, uuids=uuids, events=events) for offset, end in spans]
 
 
 def encode_deps(numbers: Iterable[DeviceNumber]) -> bytes:

@@ -18,7 +18,9 @@ IMA_SINCE: Version = (4, 45, 0)
 EVENTS_SINCE: Version = (4, 36, 0)
 ALIGNED_SINCE: Version = (4, 37, 0)
 _NAME_LIST = struct.Struct("=QI")
-_SPEC = struct.Struct("=QQiI16s")
+_SPEC = struct.Struct("=QQi")
+_NEXT = struct.Struct("=I")
+_SPEC_SIZE = 40
 _HAS_UUID, _HAS_NO_UUID = 1, 2
 
 
@@ -71,11 +73,11 @@ def put_status(params: Params, table: FakeTable, version: Version) -> None:
     params.target_count = len(table.lines)
     offset = 0
     for line in table.lines:
-        if params.room - offset <= _SPEC.size:
+        if params.room - offset <= _SPEC_SIZE:
             params.flags |= Flags.BUFFER_FULL
             return
         text = _answer(params.flags, line.table, line.status, version)
-        begin = offset + _SPEC.size
+        begin = offset + _SPEC_SIZE
         room = params.room - begin
         if text is None:
             found = params.memory.find(b"\x00", DATA + begin)
@@ -87,9 +89,15 @@ def put_status(params: Params, table: FakeTable, version: Version) -> None:
             params.flags |= Flags.BUFFER_FULL
             return
         following = params.put(begin, raw + b"\x00")
-        kind = line.type.encode()
-        params.put(offset, _SPEC.pack(line.start, line.length, 0, following, kind))
+        # its type has 16 bytes, of which the last is not written
+        kind = line.type.encode().ljust(15, b"\x00")
+        params.put(offset, _SPEC.pack(line.start, line.length, 0))
+        params.put(offset + _NEXT.size + _SPEC.size, kind)
         params.data_size = DATA + begin + len(raw) + 1
+        if following > params.room:
+            params.flags |= Flags.BUFFER_FULL
+            return
+        params.put(offset + _SPEC.size, _NEXT.pack(following))
         offset = following
 
 
@@ -105,7 +113,9 @@ def put_deps(params: Params, numbers: list[DeviceNumber]) -> None:
     """TABLE_DEPS."""
     if params.result(8 + 8 * len(numbers)):
         values = [number.to_kernel() for number in numbers]
-        params.put(0, struct.pack(f"=II{len(values)}Q", len(values), 0, *values))
+        # 4 bytes of padding follow the count and are not written
+        params.put(0, struct.pack("=I", len(values)))
+        params.put(8, struct.pack(f"={len(values)}Q", *values))
 
 
 def put_versions(params: Params, versions: list[tuple[str, Version]]) -> None:

@@ -1,0 +1,596 @@
+"""DeviceMapper on the fake kernel: what each call does to a device, and what is refused."""
+
+from __future__ import annotations
+
+import errno
+import threading
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from dmwatch.dm import DeviceInfo, DeviceMapper, Geometry
+from dmwatch.errors import (
+    CommandError,
+    DeviceBusyError,
+    DeviceNotFoundError,
+    InterfaceTooOldError,
+    InterruptedCommandError,
+    InvalidFlagsError,
+    InvalidMessageError,
+    InvalidNameError,
+    InvalidValueError,
+    NotPermittedError,
+    ReplyError,
+    ReplyTooLargeError,
+)
+from dmwatch.ioctl.abi import Command, Flags, UdevFlags
+from dmwatch.names import DeviceName, DeviceNumber, DeviceUuid
+from dmwatch.table import TargetLine
+from dmwatch.testing import FakeKernel
+
+ZERO = TargetLine(0, 2048, "zero")
+LINEAR = TargetLine(2048, 8, "linear", "7:0 0")
+
+
+@pytest.fixture
+def kernel() -> FakeKernel:
+    return FakeKernel()
+
+
+@pytest.fixture
+def dm(kernel: FakeKernel) -> Iterator[DeviceMapper]:
+    with DeviceMapper(kernel.open()) as opened:
+        yield opened
+
+
+def on(version: tuple[int, int, int]) -> tuple[FakeKernel, DeviceMapper]:
+    kernel = FakeKernel(version)
+    return kernel, DeviceMapper(kernel.open())
+
+
+# What devicemapper-rs shows
+
+
+@pytest.mark.parity(3)
+def test_the_version_is_the_kernels(dm: DeviceMapper) -> None:
+    assert dm.version() == (4, 47, 0)
+
+
+@pytest.mark.parity(4)
+def test_the_target_types_have_versions(dm: DeviceMapper, kernel: FakeKernel) -> None:
+    assert {v.type: v.version for v in dm.versions()} == kernel.targets
+
+
+@pytest.mark.parity(5)
+def test_without_devices_the_list_is_empty(dm: DeviceMapper) -> None:
+    assert dm.list_devices() == dm.list_devices(uuids=True) == []
+
+
+@pytest.mark.parity(6)
+def test_a_new_device_is_listed_with_its_event_number(dm: DeviceMapper) -> None:
+    made = dm.create("a", "LVM-a")
+    (listed,) = dm.list_devices()
+    assert (listed.name, listed.number, listed.event_nr) == ("a", made.number, 0)
+    assert listed.uuid is None
+    assert dm.list_devices(uuids=True)[0].uuid == "LVM-a"
+
+
+@pytest.mark.parity(7)
+@pytest.mark.parity(8)
+def test_a_new_device_has_its_name_and_perhaps_a_uuid(dm: DeviceMapper) -> None:
+    assert (dm.create("a").name, dm.info("a").uuid) == ("a", None)
+    made = dm.create("b", "LVM-b")
+    assert (made.name, made.uuid) == ("b", "LVM-b")
+    assert not any((made.has_table, made.has_staged_table, made.suspended))
+
+
+@pytest.mark.parity(9)
+@pytest.mark.parity(10)
+@pytest.mark.parity(11)
+def test_a_uuid_is_set_once(dm: DeviceMapper) -> None:
+    dm.create("a")
+    assert dm.set_uuid("a", "LVM-a").uuid is None
+    assert dm.info("a").uuid == "LVM-a"
+    assert dm.info(DeviceUuid("LVM-a")).name == "a"
+    with pytest.raises(CommandError) as caught:
+        dm.set_uuid("a", "LVM-b")
+    assert (caught.value.errno, caught.value.command) == (errno.EINVAL, "DEV_RENAME")
+    with pytest.raises(DeviceBusyError):
+        dm.set_uuid("a", "LVM-a")
+
+
+@pytest.mark.parity(12)
+@pytest.mark.parity(13)
+@pytest.mark.parity(14)
+def test_renaming(dm: DeviceMapper) -> None:
+    dm.create("a")
+    dm.create("c")
+    assert dm.rename("a", "b").name == "a"
+    with pytest.raises(DeviceNotFoundError):
+        dm.info("a")
+    assert [(d.name, d.event_nr) for d in dm.list_devices()] == [("b", 0), ("c", 0)]
+    for taken in ("b", "c"):
+        with pytest.raises(DeviceBusyError, match="the new name or uuid is taken"):
+            dm.rename("b", taken)
+    with pytest.raises(DeviceNotFoundError):
+        dm.rename("a", "d")
+
+
+@pytest.mark.parity(15)
+@pytest.mark.parity(17)
+@pytest.mark.parity(18)
+@pytest.mark.parity(20)
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda dm: dm.remove("a"),
+        lambda dm: dm.info("a"),
+        lambda dm: dm.info(DeviceUuid("LVM-a")),
+        lambda dm: dm.info(DeviceNumber(253, 0)),
+        lambda dm: dm.suspend("a"),
+        lambda dm: dm.resume("a"),
+        lambda dm: dm.load("a", [ZERO]),
+        lambda dm: dm.clear("a"),
+        lambda dm: dm.deps("a"),
+        lambda dm: dm.table_status("a"),
+        lambda dm: dm.table("a"),
+        lambda dm: dm.wait("a", 0),
+        lambda dm: dm.message("a", "hello"),
+        lambda dm: dm.set_geometry("a", Geometry(1, 1, 1)),
+    ],
+)
+def test_an_absent_device_is_not_found(
+    dm: DeviceMapper, call: Callable[[DeviceMapper], object]
+) -> None:
+    with pytest.raises(DeviceNotFoundError, match="there is no such device") as caught:
+        call(dm)
+    assert caught.value.errno == errno.ENXIO
+
+
+@pytest.mark.parity(16)
+@pytest.mark.parity(19)
+def test_a_device_without_a_table_has_no_dependencies_and_no_status(dm: DeviceMapper) -> None:
+    dm.create("a", "LVM-a")
+    assert dm.deps("a") == []
+    found = dm.table_status("a")
+    assert (found.lines, found.info.uuid) == ((), "LVM-a")
+    assert dm.table("a") == ()
+
+
+@pytest.mark.parity(21)
+def test_a_name_or_uuid_is_taken_once(dm: DeviceMapper) -> None:
+    dm.create("a", "LVM-a")
+    taken = [("a", "LVM-a"), ("a", None), ("a", "LVM-b"), ("b", "LVM-a")]
+    for name, uuid in taken:
+        with pytest.raises(DeviceBusyError, match="the name or the uuid is taken"):
+            dm.create(name, uuid)
+
+
+@pytest.mark.parity(22)
+def test_the_life_of_a_device_with_udev_kept_out(dm: DeviceMapper, kernel: FakeKernel) -> None:
+    out = UdevFlags(0x002F)
+    dm.create("a")
+    assert dm.load("a", [TargetLine(0, 1024, "error")], flags=Flags.READONLY).has_staged_table
+    resumed = dm.resume("a", udev=out)
+    assert not resumed.suspended
+    assert resumed.read_only
+    assert resumed.uevent_generated
+    assert dm.remove("a", udev=out).uevent_generated
+    sent = [c.request[32:36] for c in kernel.calls if c.command is Command.DEV_SUSPEND]
+    assert sent == [b"\x00\x00\x2f\x00"]
+
+
+# Tables
+
+
+def test_a_table_is_staged_shown_and_put_in_place(dm: DeviceMapper) -> None:
+    dm.create("a")
+    info = dm.load("a", [ZERO, LINEAR])
+    assert (info.has_staged_table, info.has_table, info.target_count) == (True, False, 0)
+    assert dm.table("a", flags=Flags.QUERY_INACTIVE_TABLE) == (ZERO, LINEAR)
+    assert dm.deps("a", flags=Flags.QUERY_INACTIVE_TABLE) == [DeviceNumber(7, 0)]
+    assert dm.info("a", flags=Flags.QUERY_INACTIVE_TABLE).target_count == 2
+    assert dm.table("a") == ()
+    info = dm.resume("a")
+    assert (info.has_staged_table, info.has_table, info.target_count) == (False, True, 2)
+    assert (dm.table("a"), dm.deps("a")) == ((ZERO, LINEAR), [DeviceNumber(7, 0)])
+
+
+def test_a_staged_table_can_be_dropped(dm: DeviceMapper) -> None:
+    dm.create("a")
+    dm.load("a", [ZERO])
+    assert not dm.clear("a").has_staged_table
+    assert dm.table("a", flags=Flags.QUERY_INACTIVE_TABLE) == ()
+
+
+def test_status_and_table_are_two_texts(dm: DeviceMapper, kernel: FakeKernel) -> None:
+    kernel.add("a", LINEAR_ALONE, status=["fine"])
+    assert dm.table_status("a").lines == (TargetLine(0, 8, "linear", "fine"),)
+    assert dm.table("a") == (LINEAR_ALONE,)
+
+
+LINEAR_ALONE = TargetLine(0, 8, "linear", "7:0 0")
+
+
+def test_a_target_that_writes_nothing_has_an_empty_status(
+    dm: DeviceMapper, kernel: FakeKernel
+) -> None:
+    # it leaves what the buffer held: that must have been zeros
+    kernel.add("a", TargetLine(0, 8, "unstriped", "2 8 0 7:0 0"))
+    kernel.set_status("a", 0, None)
+    assert dm.table_status("a").lines == (TargetLine(0, 8, "unstriped", ""),)
+
+
+@pytest.mark.parametrize("lines", [[], [LINEAR], [TargetLine(0, 8, "nonsense")]])
+def test_a_table_that_the_kernel_refuses(dm: DeviceMapper, lines: list[TargetLine]) -> None:
+    dm.create("a")
+    with pytest.raises(CommandError, match="TABLE_LOAD of a failed") as caught:
+        dm.load("a", lines)
+    assert caught.value.errno == errno.EINVAL
+
+
+def test_seven_hundred_lines_go_in_and_come_out(dm: DeviceMapper) -> None:
+    lines = [TargetLine(8 * n, 8, "linear", f"7:0 {n}") for n in range(700)]
+    dm.create("a")
+    dm.load("a", lines)
+    dm.resume("a")
+    assert list(dm.table("a")) == lines
+
+
+def test_what_was_grown_to_is_remembered(dm: DeviceMapper, kernel: FakeKernel) -> None:
+    for number in range(600):
+        kernel.add(f"device-{number:04}")
+    assert len(dm.list_devices()) == 600
+    first = [call.size for call in kernel.calls]
+    assert len(dm.list_devices()) == 600
+    assert [call.size for call in kernel.calls][len(first) :] == first[-1:]
+
+
+# Suspending, events
+
+
+def test_suspend_and_resume_can_be_repeated(dm: DeviceMapper, kernel: FakeKernel) -> None:
+    kernel.add("a", ZERO)
+    for _ in range(2):
+        assert dm.suspend("a", flags=Flags.NOFLUSH).suspended
+    for _ in range(2):
+        assert not dm.resume("a").suspended
+
+
+def test_resume_does_not_take_the_flag_that_suspends(dm: DeviceMapper, kernel: FakeKernel) -> None:
+    kernel.add("a", ZERO)
+    with pytest.raises(InvalidFlagsError, match="that is `suspend`"):
+        dm.resume("a", flags=Flags.SUSPEND)
+    assert kernel.calls == []
+
+
+def test_wait_gives_the_status_once_the_number_differs(
+    dm: DeviceMapper, kernel: FakeKernel
+) -> None:
+    kernel.add("a", ZERO, status=["before"])
+    started = threading.Event()
+    kernel.before(Command.DEV_WAIT, started.set)
+
+    def act() -> None:
+        started.wait()
+        kernel.set_status("a", 0, "after")
+        kernel.raise_event("a")
+
+    thread = threading.Thread(target=act)
+    thread.start()
+    found = dm.wait("a", 0)
+    thread.join()
+    assert (found.info.event_nr, found.lines[0].text) == (1, "after")
+
+
+def test_wait_returns_at_once_where_the_number_differs_already(
+    dm: DeviceMapper, kernel: FakeKernel
+) -> None:
+    kernel.add("a", ZERO)
+    assert dm.wait("a", 0xFFFFFFFF).info.event_nr == 0
+
+
+# Removing
+
+
+def test_an_open_device_is_busy_or_goes_later(dm: DeviceMapper, kernel: FakeKernel) -> None:
+    kernel.add("a", ZERO)
+    kernel.open_device("a")
+    with pytest.raises(DeviceBusyError, match="it is open"):
+        dm.remove("a")
+    assert dm.remove("a", flags=Flags.DEFERRED_REMOVE).deferred_remove
+    assert dm.info("a").deferred_remove
+    dm.message("a", "@cancel_deferred_remove")
+    assert not dm.info("a").deferred_remove
+    dm.remove("a", flags=Flags.DEFERRED_REMOVE)
+    kernel.close_device("a")
+    assert dm.list_devices() == []
+
+
+def test_a_device_that_is_not_open_goes_at_once(dm: DeviceMapper, kernel: FakeKernel) -> None:
+    kernel.add("a", ZERO)
+    assert not dm.remove("a", flags=Flags.DEFERRED_REMOVE).deferred_remove
+    assert dm.list_devices() == []
+
+
+@pytest.mark.parametrize("really", [False, 1, "yes"])
+def test_removing_everything_is_asked_twice(
+    dm: DeviceMapper, kernel: FakeKernel, really: object
+) -> None:
+    kernel.add("a")
+    with pytest.raises(InvalidValueError, match="really=True"):
+        dm.remove_all(really=really)  # type: ignore[arg-type]
+    assert kernel.calls == []
+
+
+def test_removing_everything_leaves_what_is_open(dm: DeviceMapper, kernel: FakeKernel) -> None:
+    kernel.add("a")
+    kernel.add("b")
+    kernel.open_device("b")
+    dm.remove_all(really=True)
+    assert [d.name for d in dm.list_devices()] == ["b"]
+    assert not dm.info("b").deferred_remove
+
+
+# Lookups and names
+
+
+def test_a_device_is_found_by_name_uuid_and_number(dm: DeviceMapper, kernel: FakeKernel) -> None:
+    number = kernel.add("a", uuid="LVM-a", minor=0x12345).number
+    for device in ("a", DeviceName("a"), DeviceUuid("LVM-a"), number):
+        info = dm.info(device)
+        assert (info.name, info.uuid, info.number) == ("a", "LVM-a", number)
+
+
+def test_a_minor_can_be_chosen(dm: DeviceMapper) -> None:
+    assert dm.create("a", minor=7).number.minor == 7
+    with pytest.raises(DeviceBusyError, match="the minor number is taken"):
+        dm.create("b", minor=7)
+    assert dm.create("b", minor=0).number.minor == 0
+    with pytest.raises(InvalidNameError):
+        dm.create("c", minor=1 << 20)
+
+
+def test_a_name_that_is_not_unicode_does_not_break_listing(
+    dm: DeviceMapper, kernel: FakeKernel
+) -> None:
+    kernel.add("a\udcff")
+    kernel.add("control")
+    kernel.add("b")
+    assert [d.name for d in dm.list_devices()] == ["a\udcff", "b", "control"]
+    assert dm.info("a\udcff").name == "a\udcff"
+    assert dm.info(kernel.device("control").number).name == "control"
+
+
+@pytest.mark.parametrize("name", ["", "a/b", "a\0b", "n" * 128, "control", ".", ".."])
+def test_a_name_that_cannot_be_is_refused_before_the_kernel(
+    dm: DeviceMapper, kernel: FakeKernel, name: str
+) -> None:
+    for call in (dm.create, dm.info, dm.remove, lambda n: dm.rename("a", n)):
+        with pytest.raises(InvalidNameError):
+            call(name)
+    assert kernel.calls == []
+
+
+def test_prefixes_filter_the_list(dm: DeviceMapper, kernel: FakeKernel) -> None:
+    for name, uuid in (("m-1", "LVM-1"), ("m_1", "CRYPT-1"), ("n", "LVM-2")):
+        kernel.add(name, uuid=uuid)
+    assert [d.name for d in dm.list_devices(name_prefix="m")] == ["m-1", "m_1"]
+    assert [d.name for d in dm.list_devices(uuid_prefix="LVM-")] == ["m-1", "n"]
+    assert [d.name for d in dm.list_devices(name_prefix="m", uuid_prefix="LVM-")] == ["m-1"]
+
+
+# Messages, geometry, flags, cookies
+
+
+def test_a_message_reaches_its_target_and_brings_an_answer(
+    dm: DeviceMapper, kernel: FakeKernel
+) -> None:
+    kernel.add("a", ZERO)
+    kernel.on_message = lambda _device, _sector, text: text.upper() if text == "say" else None
+    assert dm.message("a", "say", sector=8).text == "SAY"
+    reply = dm.message("a", "do")
+    assert (reply.text, reply.info.name) == (None, "a")
+    assert kernel.messages == [("a", 8, "say"), ("a", 0, "do")]
+
+
+def test_a_reply_of_just_the_size_that_was_said_fits(dm: DeviceMapper, kernel: FakeKernel) -> None:
+    kernel.add("a", ZERO)
+    kernel.on_message = lambda *_: "x" * 1000
+    assert dm.message("a", "say", reply_size=1000).text == "x" * 1000
+    with pytest.raises(ReplyTooLargeError, match="the message itself was carried out"):
+        dm.message("a", "say", reply_size=999)
+    assert len(kernel.messages) == 2
+
+
+def test_an_interrupted_message_is_not_repeated(dm: DeviceMapper, kernel: FakeKernel) -> None:
+    kernel.add("a", ZERO)
+    kernel.fail(Command.TARGET_MSG, errno.EINTR, times=None)
+    with pytest.raises(InterruptedCommandError):
+        dm.message("a", "do")
+    assert kernel.count(Command.TARGET_MSG) == 1
+
+
+@pytest.mark.parametrize("text", ["", " ", "a\0b"])
+def test_an_impossible_message_is_refused_before_the_kernel(
+    dm: DeviceMapper, kernel: FakeKernel, text: str
+) -> None:
+    with pytest.raises(InvalidMessageError):
+        dm.message("a", text)
+    assert kernel.calls == []
+
+
+def test_geometry(dm: DeviceMapper, kernel: FakeKernel) -> None:
+    device = kernel.add("a", ZERO)
+    dm.set_geometry("a", Geometry(1024, 255, 63, 5))
+    assert device.geometry == (1024, 255, 63, 5)
+    for wrong in (
+        Geometry(65536, 1, 1),
+        Geometry(1, 256, 1),
+        Geometry(1, 1, 256),
+        Geometry(-1, 1, 1),
+    ):
+        with pytest.raises(InvalidValueError, match="must be 0 to"):
+            dm.set_geometry("a", wrong)
+
+
+@pytest.mark.parametrize("cookie", [-1, 0x10000])
+def test_a_cookie_has_sixteen_bits(dm: DeviceMapper, kernel: FakeKernel, cookie: int) -> None:
+    with pytest.raises(InvalidValueError, match="16 bits"):
+        dm.resume("a", cookie=cookie)
+    assert kernel.calls == []
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda dm, flag: dm.remove("a", flags=flag),
+        lambda dm, flag: dm.suspend("a", flags=flag),
+        lambda dm, flag: dm.resume("a", flags=flag),
+        lambda dm, flag: dm.info("a", flags=flag),
+        lambda dm, flag: dm.load("a", [ZERO], flags=flag),
+        lambda dm, flag: dm.deps("a", flags=flag),
+        lambda dm, flag: dm.table_status("a", flags=flag),
+        lambda dm, flag: dm.wait("a", 0, flags=flag),
+        lambda dm, flag: dm.message("a", "do", flags=flag),
+        lambda dm, flag: dm.remove_all(really=True, flags=flag),
+    ],
+)
+@pytest.mark.parametrize("flag", [Flags.BUFFER_FULL, Flags.UUID, Flags(1 << 30)])
+def test_an_unfit_flag_is_refused_and_nothing_is_sent(
+    dm: DeviceMapper,
+    kernel: FakeKernel,
+    call: Callable[[DeviceMapper, Flags], object],
+    flag: Flags,
+) -> None:
+    kernel.add("a", ZERO)
+    with pytest.raises(InvalidFlagsError):
+        call(dm, flag)
+    assert kernel.calls == []
+
+
+# Old kernels
+
+
+def test_linux_5_10_lists_without_uuids(monkeypatch: pytest.MonkeyPatch) -> None:
+    kernel, dm = on((4, 43, 0))
+    kernel.add("b", uuid="LVM-b")
+    kernel.add("a", ZERO)
+    kernel.raise_event("a")
+    found = {d.name: (d.event_nr, d.uuid) for d in dm.list_devices(uuids=True)}
+    assert found == {"a": (1, None), "b": (0, None)}
+    assert dm.info("b").uuid == "LVM-b"
+
+
+def test_linux_5_10_cannot_filter_nor_measure() -> None:
+    kernel, dm = on((4, 43, 0))
+    kernel.add("a", ZERO)
+    with pytest.raises(InterfaceTooOldError, match=r"prefixes need interface 4\.45\.0"):
+        dm.list_devices(name_prefix="a")
+    with pytest.raises(InterfaceTooOldError, match="IMA_MEASUREMENT"):
+        dm.table_status("a", flags=Flags.IMA_MEASUREMENT)
+
+
+def test_before_4_37_event_numbers_are_told_as_0_and_arming_is_refused() -> None:
+    kernel, dm = on((4, 36, 0))
+    kernel.add("a", ZERO)
+    kernel.raise_event("a")
+    kernel.raise_event("a")
+    assert [d.event_nr for d in dm.list_devices()] == [0]
+    with pytest.raises(InterfaceTooOldError, match=r"needs interface 4\.37\.0 .* has 4\.36\.0"):
+        dm.arm_poll()
+
+
+@pytest.mark.parametrize("version", [(4, 35, 0), (4, 36, 0)])
+def test_lists_of_very_old_kernels_are_read(version: tuple[int, int, int]) -> None:
+    kernel, dm = on(version)
+    for name in ("a", "bcdefgh", "bcd"):
+        kernel.add(name)
+    assert {d.name for d in dm.list_devices()} == {"a", "bcdefgh", "bcd"}
+
+
+def test_a_kernel_without_the_command_is_too_old() -> None:
+    _, dm = on((4, 40, 0))
+    with pytest.raises(InterfaceTooOldError, match=r"needs interface 4\.41\.0"):
+        dm.target_version("linear")
+
+
+def test_an_unknown_target_has_no_version(dm: DeviceMapper) -> None:
+    assert dm.target_version("linear").version == (1, 4, 0)
+    with pytest.raises(CommandError):
+        dm.target_version("nonsense")
+
+
+# Refusals, secrets
+
+
+def test_without_privilege_every_command_is_refused(dm: DeviceMapper, kernel: FakeKernel) -> None:
+    kernel.permitted = False
+    with pytest.raises(NotPermittedError, match="CAP_SYS_ADMIN"):
+        dm.version()
+
+
+def test_secure_data_gives_the_same_answer(dm: DeviceMapper, kernel: FakeKernel) -> None:
+    line = TargetLine(0, 8, "crypt", "aes-xts-plain64 00ff 0 7:0 0")
+    dm.create("a")
+    dm.load("a", [line], flags=Flags.SECURE_DATA)
+    dm.resume("a")
+    assert dm.table("a", flags=Flags.SECURE_DATA) == (line,)
+
+
+def test_a_refused_secure_load_shows_nothing_of_the_table(dm: DeviceMapper) -> None:
+    dm.create("a")
+    line = TargetLine(8, 8, "crypt", "aes-xts-plain64 00ff00ff 0 7:0 0")
+    with pytest.raises(CommandError) as caught:
+        dm.load("a", [line], flags=Flags.SECURE_DATA)
+    assert "00ff00ff" not in f"{caught.value} {caught.value.request} {caught.value.reply}"
+    # the kernel has wiped the buffer, version included
+    assert type(caught.value) is CommandError
+
+
+def test_an_answer_without_a_version_is_an_error(dm: DeviceMapper, kernel: FakeKernel) -> None:
+    kernel.inject(Command.GET_TARGET_VERSION, b"\x04\0\0\0".ljust(12, b"\0") + b"\x31\x01\0\0")
+    with pytest.raises(ReplyError, match="no version of linear"):
+        dm.target_version("linear")
+
+
+def test_a_reply_with_an_impossible_number_is_refused(dm: DeviceMapper, kernel: FakeKernel) -> None:
+    kernel.add("a")
+    bad = bytearray(312)
+    bad[12:20] = b"\x31\x01\0\0\x38\x01\0\0"
+    bad[40:48] = b"\xff" * 8
+    kernel.inject(Command.DEV_STATUS, bytes(bad))
+    with pytest.raises(ReplyError, match="impossible device"):
+        dm.info("a")
+
+
+def test_the_flags_of_a_record_have_names() -> None:
+    flags = (
+        Flags.SUSPEND,
+        Flags.INTERNAL_SUSPEND,
+        Flags.READONLY,
+        Flags.ACTIVE_PRESENT,
+        Flags.INACTIVE_PRESENT,
+        Flags.DEFERRED_REMOVE,
+        Flags.UEVENT_GENERATED,
+    )
+    for flag in flags:
+        info = DeviceInfo(None, None, DeviceNumber(253, 0), 0, 0, 0, flag, (4, 47, 0))
+        named = (
+            info.suspended,
+            info.internally_suspended,
+            info.read_only,
+            info.has_table,
+            info.has_staged_table,
+            info.deferred_remove,
+            info.uevent_generated,
+        )
+        assert named == tuple(flag is other for other in flags)
+
+
+def test_leaving_the_block_closes_the_node(kernel: FakeKernel) -> None:
+    with DeviceMapper(kernel.open()) as dm:
+        assert dm.fileno() >= 0
+    assert dm.fileno() == -1
+    with pytest.raises(CommandError):
+        dm.version()
