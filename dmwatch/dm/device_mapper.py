@@ -362,7 +362,8 @@ class DeviceMapper:
 
         Raises:
             InvalidMessageError: for an empty text or a NUL in it.
-            ReplyTooLargeError: the reply did not fit and is lost; the message was carried out.
+            ReplyTooLargeError: the reply did not fit and is lost. The message may have been carried
+                out: device-mapper's own (`@stats_...`) are not, a target's own may be.
             InterruptedCommandError: a signal came; it may or may not have been carried out.
         """
         data = encode_message(sector, text)
