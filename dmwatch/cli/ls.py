@@ -7,16 +7,20 @@ from typing import Any
 import click
 
 from dmwatch.cli.looking import Look, look_at, read_status
+from dmwatch.cli.meaning import conditions, plain_conditions
 from dmwatch.cli.output import print_columns, print_json, size_text
+from dmwatch.cli.status import read
+from dmwatch.targets import Finding, Seen
+from dmwatch.units import Sectors
 
-_HEADS = ("NAME", "NUMBER", "TARGETS", "SIZE", "OPEN", "EVENT", "STATE")
+_HEADS = ("NAME", "NUMBER", "TARGETS", "SIZE", "OPEN", "EVENT", "STATE", "WORST")
 
 
 @click.command(epilog="Example: dmwatch ls 'vg-*'")
 @click.argument("devices", metavar="[DEVICE...]", nargs=-1)
 @click.option("--json", "as_json", is_flag=True, help="print a JSON array of objects")
 def command(devices: tuple[str, ...], as_json: bool) -> None:
-    """List the devices: number, target types, size, open count, event number, state."""
+    """List the devices: number, target types, size, open count, event number, state, worst condition."""
     looks = look_at(devices, read_status)
     if as_json:
         print_json([plain(look) for look in looks])
@@ -27,6 +31,7 @@ def command(devices: tuple[str, ...], as_json: bool) -> None:
 def plain(look: Look) -> dict[str, Any]:
     """A device as `ls --json` shows it; what could not be read is null."""
     info = look.info
+    worst = worst_condition(look)
     return {
         "name": look.device.name.printable,
         "uuid": look.device.uuid.printable if look.device.uuid else None,
@@ -36,8 +41,22 @@ def plain(look: Look) -> dict[str, Any]:
         "open_count": info.open_count if info else None,
         "event_nr": info.event_nr if info else look.device.event_nr,
         "state": states(look),
+        "condition": plain_conditions([worst])[0] if worst else None,
         "problem": look.problem,
     }
+
+
+def worst_condition(look: Look) -> Finding | None:
+    """The worst of the conditions that its status shows by itself: default rungs, no time."""
+    found = [
+        finding
+        for line in look.lines or ()
+        if (status := read(line)[0]) is not None
+        for finding in conditions(
+            Seen(line.type, Sectors(line.start), Sectors(line.length), status)
+        )
+    ]
+    return max(found, key=lambda finding: finding.severity.rank, default=None)
 
 
 def types(look: Look) -> list[str]:
@@ -70,4 +89,5 @@ def _row(look: Look) -> tuple[str, ...]:
         "-" if shown["open_count"] is None else str(shown["open_count"]),
         str(shown["event_nr"]),
         ",".join(shown["state"]),
+        f"{worst['severity']} {worst['type']}" if (worst := shown["condition"]) else "-",
     )
