@@ -21,7 +21,6 @@ from dmwatch.targets.base import (
     Target,
     TargetMessage,
     TargetTable,
-    no_status,
 )
 from dmwatch.targets.keyed import (
     HexKey,
@@ -34,6 +33,7 @@ from dmwatch.targets.keyed import (
     check_key,
     check_option_number,
     check_words,
+    empty_status,
     find_option,
     option_error,
     parse_key,
@@ -277,7 +277,7 @@ TARGET = Target(
     since="5.10",
     summary="transparent encryption of a device",
     table=CryptTable.parse,
-    status=no_status,
+    status=empty_status,
     tables=(CryptTable,),
     statuses=(EmptyStatus,),
     messages=(KeySet, KeyWipe),

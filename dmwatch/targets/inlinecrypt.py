@@ -17,7 +17,7 @@ from enum import StrEnum
 from typing import ClassVar
 
 from dmwatch.errors import InvalidTableError, TableParseError
-from dmwatch.targets.base import EmptyStatus, Notice, Target, TargetTable, no_status
+from dmwatch.targets.base import EmptyStatus, Notice, Target, TargetTable
 from dmwatch.targets.keyed import (
     HexKey,
     Key,
@@ -28,6 +28,7 @@ from dmwatch.targets.keyed import (
     check_key,
     check_option_number,
     check_words,
+    empty_status,
     find_option,
     option_error,
     parse_key,
@@ -207,7 +208,7 @@ TARGET = Target(
     since="7.2",
     summary="encryption by the storage hardware's own engine",
     table=InlinecryptTable.parse,
-    status=no_status,
+    status=empty_status,
     tables=(InlinecryptTable,),
     statuses=(EmptyStatus,),
     notice=Notice.NOTHING,

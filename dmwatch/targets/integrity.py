@@ -35,6 +35,7 @@ from dmwatch.targets.keyed import (
     check_option_number,
     check_words,
     find_option,
+    hide_keys,
     looks_like_key,
     option_error,
     plain_word,
@@ -302,7 +303,7 @@ def parse_status(text: str) -> IntegrityStatus:
         mismatches=words.number("mismatches"),
         provided=Sectors(words.number("provided")),
         recalculated=None if words.accept("-") else Sectors(words.number("recalculated")),
-        extra=words.rest(),
+        extra=hide_keys(words.rest()),
     )
 
 

@@ -14,7 +14,8 @@ from enum import StrEnum
 from typing import ClassVar
 
 from dmwatch.errors import InvalidTableError
-from dmwatch.targets.secret import Secret
+from dmwatch.targets.base import EmptyStatus
+from dmwatch.targets.secret import MASK, Secret
 from dmwatch.targets.words import U32_MAX, Words, check_range, check_word, require
 
 I32_MAX = (1 << 31) - 1
@@ -197,6 +198,19 @@ def read_option(word: str, known: Collection[str]) -> Option:
     if _HEX.fullmatch(name) or not _NAME.fullmatch(name):
         return Option("", Secret(word))
     return Option(name, Secret(value) if colon else None)
+
+
+def empty_status(text: str) -> EmptyStatus:
+    """Read the status of crypt and inlinecrypt, which is empty.
+
+    Words of a later kernel are counted, not kept: a table with a key can be taken for a status.
+    """
+    return EmptyStatus(extra=(MASK,) * len(text.split()))
+
+
+def hide_keys(words: Sequence[str]) -> tuple[str, ...]:
+    """The words, with a mask for each that could hold a key."""
+    return tuple(MASK if _may_hold_key(word) else word for word in words)
 
 
 def _may_hold_key(value: str) -> bool:

@@ -171,6 +171,15 @@ def test_errors_of_parse_and_check_show_positions_only(target: str, text: str) -
         assert not shown(told(attempt(table.format)[0]))
 
 
+@pytest.mark.parametrize("target", ["crypt", "inlinecrypt", "integrity"])
+@pytest.mark.parametrize("text", [*GARBLED, f"0 8 - {KEY}", f"0 8 - internal_hash:x:{KEY}"])
+def test_a_table_taken_for_a_status_shows_no_key(target: str, text: str) -> None:
+    error, status = attempt(lambda: find(target).status(text))
+    assert not shown(told(error))
+    assert not shown(repr(status))
+    assert not shown(repr(plain(status)))
+
+
 @pytest.mark.parametrize("key", [KEY, Secret(KEY), None, KEY.encode()])
 def test_only_a_key_is_taken_for_a_key(key: Any) -> None:
     makers: list[Callable[[], object]] = [
