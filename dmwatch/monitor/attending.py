@@ -80,12 +80,13 @@ class Attendant:
         return await self._workers.run(key, function, self._settings.monitor.status_timeout)
 
     async def close(self) -> None:
-        """End all tasks. Calls that hang in the kernel are left behind."""
+        """End all tasks. Calls that hang in the kernel are left behind, and start nothing later."""
         tasks = list(self._tasks.values())
         for task in tasks:
             task.cancel()
         if tasks:
             await asyncio.wait(tasks)
+        self._late.clear()
         self._workers.close()
 
     def attend(self, device: Tracked) -> None:

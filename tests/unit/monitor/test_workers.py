@@ -1,0 +1,226 @@
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable, Hashable, Iterator
+
+import pytest
+
+from dmwatch.monitor.workers import StuckError, Workers
+
+
+class Gate:
+    """A call that hangs until it is opened."""
+
+    def __init__(self) -> None:
+        self.opened = threading.Event()
+        self.entered = threading.Event()
+        self.calls = 0
+
+    def __call__(self) -> str:
+        self.calls += 1
+        self.entered.set()
+        self.opened.wait()
+        return "late"
+
+
+@pytest.fixture
+def gate() -> Iterator[Gate]:
+    made = Gate()
+    yield made
+    made.opened.set()
+
+
+def mine() -> list[threading.Thread]:
+    return [t for t in threading.enumerate() if t.name.startswith("dmwatch-worker")]
+
+
+@pytest.fixture(autouse=True)
+def no_threads_left() -> Iterator[None]:
+    yield
+    deadline = time.monotonic() + 10
+    while mine():
+        assert time.monotonic() < deadline, mine()
+        time.sleep(0.01)
+
+
+async def until(true: Callable[[], object]) -> None:
+    while not true():  # noqa: ASYNC110 - what is waited for happens on other threads
+        await asyncio.sleep(0.005)
+
+
+async def test_a_call_gives_what_it_gives_on_another_thread() -> None:
+    workers = Workers()
+    assert await workers.run("a", threading.get_ident, 5) != threading.get_ident()
+    workers.close()
+
+
+async def test_an_exception_is_raised_where_the_call_was_asked_for() -> None:
+    workers = Workers()
+
+    def fail() -> None:
+        raise OverflowError("evidence")
+
+    with pytest.raises(OverflowError, match="evidence"):
+        await workers.run("a", fail, 5)
+    assert workers.pinned == 0
+    workers.close()
+
+
+async def test_an_exit_of_the_interpreter_is_passed_on_too() -> None:
+    workers = Workers()
+
+    def leave() -> None:
+        raise SystemExit(3)
+
+    with pytest.raises(SystemExit):
+        await workers.run("a", leave, 5)
+    workers.close()
+
+
+async def test_past_its_deadline_a_call_is_left_behind(gate: Gate) -> None:
+    workers = Workers()
+    with pytest.raises(StuckError, match=r"a has not answered within 0\.05 s"):
+        await workers.run("a", gate, 0.05)
+    assert workers.pinned == 1
+    gate.opened.set()
+    await until(lambda: workers.pinned == 0)
+    assert await workers.run("a", lambda: "again", 5) == "again"
+    workers.close()
+
+
+async def test_a_second_call_on_a_device_that_hangs_fails_at_once(gate: Gate) -> None:
+    workers = Workers()
+    with pytest.raises(StuckError):
+        await workers.run("a", gate, 0.05)
+    with pytest.raises(StuckError, match="a has not answered an earlier call yet"):
+        await workers.run("a", gate, 60)
+    assert gate.calls == 1
+    gate.opened.set()
+    workers.close()
+
+
+async def test_other_devices_go_on_meanwhile(gate: Gate) -> None:
+    workers = Workers()
+    hanging = asyncio.create_task(workers.run("a", gate, 60))
+    await until(gate.entered.is_set)
+    assert [await workers.run(n, lambda n=n: n, 5) for n in range(20)] == list(range(20))  # type: ignore[misc]
+    assert len(mine()) == 2
+    gate.opened.set()
+    assert await hanging == "late"
+    workers.close()
+
+
+async def test_threads_are_bounded_and_what_finds_none_fails_by_its_deadline(gate: Gate) -> None:
+    workers = Workers(limit=3)
+    calls = [asyncio.create_task(workers.run(n, gate, 0.1)) for n in range(10)]
+    done = await asyncio.gather(*calls, return_exceptions=True)
+    assert [type(each) for each in done] == [StuckError] * 10
+    assert len(mine()) == 3
+    with pytest.raises(StuckError):
+        await workers.run("one more", gate, 0.05)
+    assert len(mine()) == 3
+    gate.opened.set()
+    await until(lambda: workers.pinned == 0)
+    # nobody waited for what was queued behind: it was never carried out
+    assert gate.calls == 3
+    workers.close()
+
+
+async def test_a_thread_is_used_again_before_another_one_is_made() -> None:
+    workers = Workers()
+    for number in range(50):
+        await workers.run(number, lambda: None, 5)
+    assert len(mine()) == 1
+    workers.close()
+
+
+async def test_a_late_return_is_told_with_its_key(gate: Gate) -> None:
+    late: list[Hashable] = []
+    workers = Workers(on_late=late.append)
+    with pytest.raises(StuckError):
+        await workers.run("a", gate, 0.05)
+    assert late == []
+    gate.opened.set()
+    await until(lambda: late)
+    assert late == ["a"]
+    assert await workers.run("b", lambda: 1, 5) == 1
+    assert late == ["a"]
+    workers.close()
+
+
+async def test_an_error_that_comes_late_is_told_as_a_return(gate: Gate) -> None:
+    late: list[Hashable] = []
+    workers = Workers(on_late=late.append)
+
+    def fail() -> None:
+        gate()
+        raise OverflowError
+
+    with pytest.raises(StuckError):
+        await workers.run("a", fail, 0.05)
+    gate.opened.set()
+    await until(lambda: late)
+    workers.close()
+
+
+async def test_cancelling_who_waits_leaves_the_call_behind(gate: Gate) -> None:
+    late: list[Hashable] = []
+    workers = Workers(on_late=late.append)
+    waiting = asyncio.create_task(workers.run("a", gate, 60))
+    await until(gate.entered.is_set)
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    assert workers.pinned == 1
+    gate.opened.set()
+    await until(lambda: late == ["a"])
+    workers.close()
+
+
+async def test_a_call_that_was_cancelled_before_it_began_is_not_made(gate: Gate) -> None:
+    workers = Workers(limit=1)
+    first = asyncio.create_task(workers.run("a", gate, 60))
+    await until(gate.entered.is_set)
+    made: list[int] = []
+    second = asyncio.create_task(workers.run("b", lambda: made.append(1), 60))
+    await asyncio.sleep(0.02)
+    second.cancel()
+    await asyncio.wait([second])
+    gate.opened.set()
+    assert await first == "late"
+    await until(lambda: workers.pinned == 0)
+    assert made == []
+    workers.close()
+
+
+def test_a_call_may_come_back_after_its_loop_was_closed(gate: Gate) -> None:
+    async def leave_behind() -> None:
+        workers = Workers()
+        with pytest.raises(StuckError):
+            await workers.run("a", gate, 0.05)
+        workers.close()
+
+    asyncio.run(leave_behind())
+    gate.opened.set()
+
+
+async def test_threads_do_not_keep_the_process_alive(gate: Gate) -> None:
+    workers = Workers()
+    with pytest.raises(StuckError):
+        await workers.run("a", gate, 0.05)
+    assert all(thread.daemon for thread in mine())
+    gate.opened.set()
+    workers.close()
+
+
+async def test_closing_ends_the_threads_once_their_calls_come_back(gate: Gate) -> None:
+    workers = Workers()
+    hanging = asyncio.create_task(workers.run("a", gate, 60))
+    await until(gate.entered.is_set)
+    workers.close()
+    assert len(mine()) == 1
+    gate.opened.set()
+    assert await hanging == "late"
+    await until(lambda: not mine())
