@@ -223,17 +223,7 @@ def test_an_error_shows_no_key(target: str, data: st.DataObject) -> None:
         assert not isinstance(found, ParseError) or not shows_key(found)
 
 
-TAKES_ANYTHING = pytest.mark.xfail(reason="no_status keeps every word, a key too, in extra")
-
-
-@pytest.mark.parametrize(
-    "target",
-    [
-        pytest.param("crypt", marks=TAKES_ANYTHING),
-        pytest.param("inlinecrypt", marks=TAKES_ANYTHING),
-        "integrity",
-    ],
-)
+@pytest.mark.parametrize("target", KEYED)
 def test_a_table_that_is_taken_for_a_status_shows_no_key(target: str) -> None:
     """People paste what they have, and cannot say which it is."""
     for text in tables_of(target):
