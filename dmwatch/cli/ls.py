@@ -20,7 +20,7 @@ _HEADS = ("NAME", "NUMBER", "TARGETS", "SIZE", "OPEN", "EVENT", "STATE", "WORST"
 @click.argument("devices", metavar="[DEVICE...]", nargs=-1)
 @click.option("--json", "as_json", is_flag=True, help="print a JSON array of objects")
 def command(devices: tuple[str, ...], as_json: bool) -> None:
-    """List the devices: number, target types, size, open count, event number, state, worst condition."""
+    """List the devices: number, targets, size, open count, event number, state, worst condition."""
     looks = look_at(devices, read_status)
     if as_json:
         print_json([plain(look) for look in looks])
