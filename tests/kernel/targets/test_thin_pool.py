@@ -109,7 +109,7 @@ def test_data_space_runs_out_and_comes_back(
     thin.write(0, BLOCKS - 4)
     assert pool.standing() == {"thin-pool.low-water": Severity.NOTICE}
     thin.write(BLOCKS - 4, 4)
-    parameter("dm_thin_pool", "no_space_timeout", "4")
+    parameter("dm_thin_pool", "no_space_timeout", "10")
     writing(thin, BLOCKS)
     waits = pool.until(lambda seen: mode(seen) is PoolMode.OUT_OF_DATA_SPACE)
     full = {
