@@ -126,7 +126,7 @@ CONDITIONS: tuple[CatalogueRow, ...] = (
     GaugeType(
         "cache.dirty",
         rungs=(),
-        advice="Look whether the origin is too slow or failing: blocks are not written back in time.",
+        advice="Look whether the origin is too slow or failing: blocks are written back too late.",
     ),
 )
 
