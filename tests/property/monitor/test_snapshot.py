@@ -1,0 +1,55 @@
+"""What changed between two lists, against the plainest model there is."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dmwatch.ioctl.payload import ListedDevice, encode_devices
+from dmwatch.monitor.snapshot import Changed, Snapshot, compare
+from dmwatch.names import DeviceName, DeviceNumber
+
+# few of each, so that lists have much in common
+letters = st.text("ab-\udcff", min_size=1, max_size=9)
+devices = st.builds(
+    ListedDevice,
+    st.builds(DeviceNumber, st.sampled_from([253, 254]), st.integers(0, 6)),
+    letters.map(DeviceName),
+    st.sampled_from([0, 1, 2, 0xFFFFFFFF]),
+)
+lists = st.lists(devices, max_size=8, unique_by=lambda device: device.number)
+
+
+@st.composite
+def pairs(draw: st.DrawFn) -> tuple[list[ListedDevice], list[ListedDevice]]:
+    """Two lists of which the second is often like the first."""
+    before = draw(lists)
+    kept = [device for device in before if draw(st.integers(0, 3))]
+    taken = {device.number for device in kept}
+    new = [device for device in draw(lists) if device.number not in taken]
+    return before, draw(st.permutations([*kept, *new]) | lists)
+
+
+def snapshot(found: list[ListedDevice]) -> Snapshot:
+    return Snapshot.of(encode_devices(found, uuids=False))
+
+
+@given(pairs())
+def test_changes_are_those_of_the_model(
+    pair: tuple[list[ListedDevice], list[ListedDevice]],
+) -> None:
+    before, after = pair
+    old, new = {d.number: d for d in before}, {d.number: d for d in after}
+    found = compare(snapshot(before), snapshot(after))
+    assert list(found.removed) == [d for d in before if d.number not in new]
+    assert list(found.added) == [d for d in after if d.number not in old]
+    assert list(found.changed) == [
+        Changed(old[d.number], d) for d in after if d.number in old and old[d.number] != d
+    ]
+    assert bool(found) == (old != new)
+
+
+@given(lists)
+def test_a_snapshot_gives_back_what_it_was_made_of(found: list[ListedDevice]) -> None:
+    assert snapshot(found).devices() == found
+    assert not compare(snapshot(found), snapshot(found))
