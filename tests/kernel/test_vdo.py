@@ -166,6 +166,10 @@ REFUSED = [
     " compression yes",
     " newKey on",
     " bioRotationInterval 1025",
+    " indexSparse yes",
+    " indexMemory 1025",
+    " slabSize 4096",
+    " slabSize 9000",
 ]
 
 

@@ -37,6 +37,7 @@ RANGES = {
     "ack": (0, 100),
     "cpu": (1, 100),
     "bio": (1, 100),
+    "slabSize": (1 << 13, 1 << 23),
 }
 SWITCHES = frozenset({"deduplication", "compression", "indexSparse"})
 ZONES = ("logical", "physical", "hash")
@@ -54,8 +55,9 @@ class VdoTable(TargetTable):
         era_length: how slowly the cache writes its pages out, 1 to 16,380.
         options: key and value, in order. Threads: ack, bio, bioRotationInterval, cpu, hash,
             logical, physical. Others: maxDiscard, deduplication and compression (on, off). Since
-            7.2, for a device that the kernel formats: indexSparse (on, off), indexMemory (GiB),
-            slabSize (blocks). The kernel passes over keys of numbers that it does not know.
+            7.2, for a device that the kernel formats: indexSparse (on, off), indexMemory (in GiB:
+            0.25, 0.5, 0.75, 1 to 1,024), slabSize (a power of two, 8,192 to 8,388,608 blocks). The
+            kernel passes over numbers under a key that it does not know.
         version: the layout it was read from; `format` always writes the fourth.
     """
 

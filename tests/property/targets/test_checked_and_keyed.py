@@ -142,7 +142,7 @@ vdo_options = st.one_of(
     ),
     st.tuples(st.just("maxDiscard"), st.integers(1, 1_048_575).map(str)),
     st.tuples(st.just("indexMemory"), st.sampled_from(["0.25", "0.5", "0.75", "1", "1024"])),
-    st.tuples(st.just("slabSize"), st.integers(7, 19).map(lambda n: str(1 << n))),
+    st.tuples(st.just("slabSize"), st.integers(13, 23).map(lambda n: str(1 << n))),
     st.tuples(st.just("futureKey"), u32.map(str)),
 )
 vdos = st.builds(

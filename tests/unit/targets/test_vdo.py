@@ -135,7 +135,8 @@ def test_parse_error_names_field_and_position(text: str, field: str, position: i
         ),
         (table(("indexMemory", "0.3")), "indexMemory must be 0.25"),
         (table(("indexMemory", "1025")), "indexMemory must be 0.25"),
-        (table(("slabSize", "1000")), "slabSize must be a power of two"),
+        (table(("slabSize", "9000")), "slabSize must be a power of two"),
+        (table(("slabSize", "4096")), "slabSize must be 8192 to 8388608"),
         (table(("a b", "1")), "options must be one word"),
     ],
 )
