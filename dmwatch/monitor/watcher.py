@@ -46,11 +46,12 @@ from dmwatch.ioctl.abi import LIST_EVENTS_VERSION, Version
 from dmwatch.ioctl.control import ControlLike
 from dmwatch.ioctl.payload import ListedDevice
 from dmwatch.monitor import sysfs
-from dmwatch.monitor.attending import EVENT_NR_SPAN, Attendant
+from dmwatch.monitor.attending import Attendant
 from dmwatch.monitor.coverage import Coverage, coverage_of
+from dmwatch.monitor.incarnations import began_anew, number_taken, other_incarnation
 from dmwatch.monitor.listing import Lister
 from dmwatch.monitor.outbox import Outbox
-from dmwatch.monitor.schedule import Schedule
+from dmwatch.monitor.schedule import NEVER, Schedule
 from dmwatch.monitor.settings import Settings
 from dmwatch.monitor.snapshot import Changed, Changes
 from dmwatch.monitor.tracked import Tracked
@@ -106,6 +107,7 @@ class Watcher:
         self._readable = asyncio.Event()
         self._heard = asyncio.Event()
         self._fired = False
+        self._until = NEVER
         self._uevents: Uevents | None = None
         self._task: asyncio.Task[None] | None = None
 
@@ -215,43 +217,50 @@ class Watcher:
 
     async def _watch_for_ever(self) -> None:
         loop = asyncio.get_running_loop()
-        pause, beat = 0.0, loop.time() + self._settings.monitor.heartbeat
+        beat, retry, pause = loop.time() + self._settings.monitor.heartbeat, NEVER, 0.0
         while True:
-            await self._wait(pause, beat)
+            await self._wait(min(beat, retry), armed=retry is NEVER)
+            await self._attendant.governor.breathe()
             await self._take_uevents()
+            owed = self._fired or self._has_fresh()
             if loop.time() >= beat:
-                beat = loop.time() + self._settings.monitor.heartbeat
+                beat, owed = loop.time() + self._settings.monitor.heartbeat, True
                 await self._outbox.heartbeat(len(self._tracked))
-            try:
-                await self._attendant.governor.breathe()
-                await self._look()
-            except (DmwatchError, OSError) as error:
-                pause = min(max(2 * pause, PAUSE_FIRST), PAUSE_LONGEST)
-                await self._outbox.control_failing(error)
-            else:
-                pause = 0.0
-                await self._outbox.control_works()
+            if owed if retry is NEVER else loop.time() >= retry:
+                pause = await self._try_look(pause)
+                retry = loop.time() + pause if pause else NEVER
             self._attend_due(loop.time())
 
-    async def _wait(self, pause: float, beat: float) -> None:
-        """Wait for the node, a uevent, or the time at which something is due."""
-        if pause:
-            await asyncio.sleep(pause)
-            return
+    async def _try_look(self, pause: float) -> float:
+        """Look; give the pause after which to look again where that failed, else 0."""
+        try:
+            await self._look()
+        except (DmwatchError, OSError) as error:
+            await self._outbox.control_failing(error)
+            return min(max(2 * pause, PAUSE_FIRST), PAUSE_LONGEST)
+        await self._outbox.control_works()
+        return 0.0
+
+    async def _wait(self, until: float, *, armed: bool) -> None:
+        """Wait for a uevent, for the time at which something is due, and, armed, for the node."""
         loop = asyncio.get_running_loop()
         self._readable.clear()
-        loop.add_reader(self._dm.fileno(), self._on_readable)
+        if self._heard.is_set():
+            return
+        if armed:
+            loop.add_reader(self._dm.fileno(), self._on_readable)
+            if self._has_fresh():
+                until = min(until, loop.time() + FRESH_INTERVAL)
+        self._until = min(until, self._schedule.next_time)
         try:
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout_at(min(beat, self._next_due())):
+                async with asyncio.timeout_at(self._until):
                     await self._readable.wait()
         finally:
             self._quiet()
 
-    def _next_due(self) -> float:
-        fresh = any(device.fresh_until is not None for device in self._tracked.values())
-        soon = asyncio.get_running_loop().time() + FRESH_INTERVAL if fresh else float("inf")
-        return min(soon, self._schedule.next_time)
+    def _has_fresh(self) -> bool:
+        return any(device.fresh_until is not None for device in self._tracked.values())
 
     def _on_readable(self) -> None:
         self._quiet()
@@ -285,7 +294,7 @@ class Watcher:
         device = self._tracked.get(uevent.number)
         if device is None or device.fresh_until is not None:
             return
-        if _other_incarnation(device, uevent):
+        if other_incarnation(device, uevent):
             device.inbox.anew = device.inbox.table = True
         elif uevent.action == "change":
             _mark(device, uevent)
@@ -336,7 +345,7 @@ class Watcher:
         device = self._tracked.get(changed.after.number)
         if device is None:
             return
-        if _number_taken(device, changed, self._diskseq):
+        if number_taken(device, changed, self._diskseq):
             self._remove(device.number)
             self._add(changed.after)
             await self._lister.learn_uuids([self._tracked[device.number]])
@@ -345,7 +354,7 @@ class Watcher:
             await self._attendant.renamed(device, changed.after.name)
         if device.event_nr != changed.after.event_nr:
             device.inbox.event_nr = changed.after.event_nr
-            device.inbox.table |= _began_anew(changed)
+            device.inbox.table |= began_anew(changed)
             self._attend(device)
 
     async def _check_uuids(self, changes: Changes, *, fired: bool) -> None:
@@ -381,6 +390,9 @@ class Watcher:
         if changed:
             self._attend_pooled(device)
         self._schedule.attended(device, asyncio.get_running_loop().time())
+        if self._schedule.next_time < self._until:
+            # it is due before what is being waited for
+            self._readable.set()
 
     def _attend_pooled(self, pool: Tracked) -> None:
         """What lives in a pool raises no events of its own."""
@@ -409,30 +421,6 @@ def _mark(device: Tracked, uevent: Uevent) -> None:
         device.inbox.uevents.append(properties)
     else:
         device.inbox.table = True
-
-
-def _other_incarnation(device: Tracked, uevent: Uevent) -> bool:
-    """Say whether a uevent shows that the device's number was freed and taken again."""
-    if uevent.diskseq is not None:
-        return device.diskseq is not None and uevent.diskseq > device.diskseq
-    # Linux before 5.15 numbers no incarnations: there a removal and an addition tell
-    was_removed, device.removing = device.removing, uevent.action == "remove"
-    return was_removed and uevent.action == "add"
-
-
-def _began_anew(changed: Changed) -> bool:
-    """Say whether an event number went back: then its device, and so its table, is another one."""
-    moved = (changed.after.event_nr - changed.before.event_nr) % EVENT_NR_SPAN
-    return moved >= EVENT_NR_SPAN // 2
-
-
-def _number_taken(
-    device: Tracked, changed: Changed, diskseq: Callable[[DeviceNumber], int | None]
-) -> bool:
-    """Say whether another device took the number of a removed one between two lists."""
-    if changed.before.name == changed.after.name:
-        return False
-    return device.diskseq is not None and diskseq(device.number) != device.diskseq
 
 
 def _too_old(version: Version) -> InterfaceTooOldError:

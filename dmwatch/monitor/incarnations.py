@@ -1,0 +1,35 @@
+"""Whether a device is still the one that it was: its number and name can be taken anew."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from dmwatch.monitor.attending import EVENT_NR_SPAN
+from dmwatch.monitor.snapshot import Changed
+from dmwatch.monitor.tracked import Tracked
+from dmwatch.monitor.uevents import Uevent
+from dmwatch.names import DeviceNumber
+
+
+def other_incarnation(device: Tracked, uevent: Uevent) -> bool:
+    """Say whether a uevent shows that the device's number was freed and taken again."""
+    if uevent.diskseq is not None:
+        return device.diskseq is not None and uevent.diskseq > device.diskseq
+    # Linux before 5.15 numbers no incarnations: there a removal and an addition tell
+    was_removed, device.removing = device.removing, uevent.action == "remove"
+    return was_removed and uevent.action == "add"
+
+
+def began_anew(changed: Changed) -> bool:
+    """Say whether an event number went back: then its device, and so its table, is another one."""
+    moved = (changed.after.event_nr - changed.before.event_nr) % EVENT_NR_SPAN
+    return moved >= EVENT_NR_SPAN // 2
+
+
+def number_taken(
+    device: Tracked, changed: Changed, diskseq: Callable[[DeviceNumber], int | None]
+) -> bool:
+    """Say whether another device took the number of a removed one between two lists."""
+    if changed.before.name == changed.after.name:
+        return False
+    return device.diskseq is not None and diskseq(device.number) != device.diskseq
