@@ -126,6 +126,11 @@ class Watched:
         self.kernel.tell()
         await until(lambda: self.kernel.count(Command.LIST_DEVICES) > lists)
 
+    async def called(self, command: Command, name: str, more: int) -> None:
+        """Once a command was called that often again on a device."""
+        before = self.kernel.count(command, name)
+        await until(lambda: self.kernel.count(command, name) >= before + more)
+
     def steps(self, name: str | None = None) -> list[tuple[str, str | None, str | None]]:
         """Type, key and what became of it, of every event (about a device)."""
         return [
@@ -223,11 +228,12 @@ def eventually() -> Callable[[Callable[[], object]], Any]:
 
 
 @pytest.fixture
-def uevents(monkeypatch: pytest.MonkeyPatch) -> FakeUevents:
+def uevents(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeUevents]:
     """The uevents that a watcher with uevents=True hears."""
     fake = FakeUevents()
     monkeypatch.setattr(watcher_module, "Uevents", lambda: fake)
-    return fake
+    yield fake
+    fake.close()
 
 
 @pytest.fixture

@@ -1,8 +1,9 @@
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
-from dmwatch.monitor import governor as module
 from dmwatch.monitor.governor import BURST, LONGEST, Governor
 
 
@@ -62,7 +63,7 @@ async def test_breathing_pauses_for_what_is_owed(monkeypatch: pytest.MonkeyPatch
     async def sleep(seconds: float) -> None:
         paused.append(seconds)
 
-    monkeypatch.setattr(module.asyncio, "sleep", sleep)
+    monkeypatch.setattr(asyncio, "sleep", sleep)
     clock = Clock(0.5)
     await clock.governor.breathe()
     clock.cpu += BURST + 0.1

@@ -157,4 +157,4 @@ def test_the_example_of_the_interfaces() -> None:
 
 def test_settings_do_not_change() -> None:
     with pytest.raises(ValidationError, match="frozen"):
-        Settings().monitor.heartbeat = 1.0  # type: ignore[misc]
+        Settings().monitor.heartbeat = 1.0
