@@ -75,7 +75,10 @@ Time = Annotated[datetime, PlainSerializer(_rfc3339, return_type=str, when_used=
 class Event(BaseModel):
     """One thing told: a condition's step or a moment."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    # in JSON every field is there, also those with a default
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", json_schema_serialization_defaults_required=True
+    )
 
     id: str = Field(description="epoch-sequence, unique for ever")
     sequence: int = Field(ge=1, description="from 1, one more with every event told")

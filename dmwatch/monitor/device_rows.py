@@ -6,6 +6,16 @@ from collections.abc import Iterator
 
 from dmwatch.dm import DeviceInfo
 from dmwatch.monitor.conditions import TABLE, Found, Scope
+from dmwatch.monitor.data import (
+    AddedData,
+    EventData,
+    HeartbeatData,
+    RenamedData,
+    ResizedData,
+    ResyncedData,
+    TableChangedData,
+    UnreadableData,
+)
 from dmwatch.severity import Severity
 from dmwatch.targets.catalogue import ConditionType, MomentType
 
@@ -21,6 +31,7 @@ STATUS_STUCK = ConditionType(
 STATUS_UNREADABLE = ConditionType(
     "device.status-unreadable",
     (Severity.ERROR,),
+    UnreadableData,
     key="line",
     advice="This kernel's status is not understood: look at `dmsetup status` and report it; "
     "until then this target is not watched.",
@@ -42,15 +53,19 @@ CONDITIONS = (
 )
 _OF_TABLE = frozenset({STATUS_UNREADABLE.type, ERROR_TARGET.type})
 MOMENTS = (
-    MomentType("device.added", Severity.INFO),
+    MomentType("device.added", Severity.INFO, AddedData),
     MomentType("device.removed", Severity.INFO),
     MomentType("device.recreated", Severity.NOTICE),
-    MomentType("device.renamed", Severity.INFO),
+    MomentType("device.renamed", Severity.INFO, RenamedData),
     MomentType("device.uuid-set", Severity.INFO),
-    MomentType("device.table-changed", Severity.INFO),
-    MomentType("device.resized", Severity.INFO),
+    MomentType("device.table-changed", Severity.INFO, TableChangedData),
+    MomentType("device.resized", Severity.INFO, ResizedData),
     MomentType("device.resumed", Severity.INFO),
-    MomentType("device.event", Severity.DEBUG),
+    MomentType("device.event", Severity.DEBUG, EventData),
+)
+OWN_MOMENTS = (
+    MomentType("dmwatch.resynced", Severity.NOTICE, ResyncedData),
+    MomentType("dmwatch.heartbeat", Severity.DEBUG, HeartbeatData),
 )
 
 

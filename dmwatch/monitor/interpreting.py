@@ -88,10 +88,14 @@ def _typed(target: Target, table: TargetLine | None) -> TargetTable | None:
 
 
 def _unreadable(line: TargetLine, error: DmwatchError, key: str | None) -> Found:
-    where: dict[str, Any] = {"target": printable(line.type)}
-    if isinstance(error, StatusParseError):
-        where |= {"field": error.field, "position": error.position}
-    item = found(STATUS_UNREADABLE, printable(str(error)), **where)
+    known = error if isinstance(error, StatusParseError) else None
+    item = found(
+        STATUS_UNREADABLE,
+        printable(str(error)),
+        target=printable(line.type),
+        field=known and known.field,
+        position=known and known.position,
+    )
     return replace(item, key=key, scope=(line.start, line.type), target=printable(line.type))
 
 

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from enum import StrEnum
 from fnmatch import fnmatchcase
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from dmwatch.severity import Severity
 from dmwatch.targets.catalogue import Rung
+
+if TYPE_CHECKING:
+    from dmwatch.monitor.catalogue import EventType
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _SPAN = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?(ms|s|m|h|d)", re.ASCII)
@@ -140,6 +144,15 @@ class Settings(_Model):
     conditions: dict[str, ConditionSettings] = Field(default_factory=dict)
     rules: tuple[Rule, ...] = ()
 
+    @model_validator(mode="after")
+    def _types_exist(self) -> Settings:
+        if self.conditions:
+            # the catalogue needs the conditions, which need these settings
+            from dmwatch.monitor.catalogue import event_types  # noqa: PLC0415
+
+            _check_types(self.conditions, event_types())
+        return self
+
     def window_ends(self, now: datetime) -> float | None:
         """In how many seconds the next maintenance window is over; None where none is open."""
         open_ = (rule.until for rule in self.rules if rule.until is not None and rule.until > now)
@@ -148,6 +161,17 @@ class Settings(_Model):
     def condition(self, type_: str) -> ConditionSettings:
         """The settings of a type, or the defaults."""
         return self.conditions.get(type_, _DEFAULT)
+
+
+def _check_types(
+    conditions: Mapping[str, ConditionSettings], known: Mapping[str, EventType]
+) -> None:
+    for name, chosen in conditions.items():
+        row = known.get(name)
+        if row is None or not row.stands:
+            raise ValueError(f"there is no condition {name!r}")
+        if not row.rungs and (chosen.rungs is not None or chosen.hysteresis is not None):
+            raise ValueError(f"{name} is no usage condition: it has neither rungs nor hysteresis")
 
 
 _DEFAULT = ConditionSettings()

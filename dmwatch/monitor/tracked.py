@@ -76,7 +76,8 @@ class Failure:
     @classmethod
     def unreadable(cls, error: Exception) -> Failure:
         """The kernel's answer was an error, or made no sense."""
-        return cls(found(STATUS_UNREADABLE, f"its status cannot be read: {error}"))
+        nowhere: dict[str, Any] = {"target": None, "field": None, "position": None}
+        return cls(found(STATUS_UNREADABLE, f"its status cannot be read: {error}", **nowhere))
 
 
 @dataclass(slots=True)

@@ -6,14 +6,17 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import fields
 from typing import Any
 
 import pytest
+from pydantic import TypeAdapter
 
 from dmwatch import TargetLine
 from dmwatch.events import Condition, Event
 from dmwatch.ioctl.abi import Command
 from dmwatch.monitor import watcher as watcher_module
+from dmwatch.monitor.catalogue import event_types
 from dmwatch.monitor.settings import Settings
 from dmwatch.monitor.uevents import OverrunError, Uevent, parse
 from dmwatch.monitor.watcher import Watcher
@@ -87,6 +90,7 @@ class Watched:
     async def collect(self) -> None:
         async for event in self.watcher:
             async with self._more:
+                check_data(event)
                 self.events.append(event)
                 self._more.notify_all()
 
@@ -142,6 +146,14 @@ class Watched:
     def standing(self) -> list[tuple[str, str | None, str]]:
         """Type, key and severity of what stands."""
         return [(c.type, c.key, str(c.severity)) for c in self.watcher.conditions()]
+
+
+def check_data(event: Event) -> None:
+    """Every event is what the catalogue says of its type."""
+    row = event_types()[event.type]
+    assert (event.state is not None) is row.stands
+    assert set(event.data) == {spec.name for spec in fields(row.data)}, event
+    TypeAdapter(row.data).validate_python(event.data)
 
 
 def _field(event: Event, name: str) -> Any:

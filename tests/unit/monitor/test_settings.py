@@ -158,3 +158,21 @@ def test_the_example_of_the_interfaces() -> None:
 def test_settings_do_not_change() -> None:
     with pytest.raises(ValidationError, match="frozen"):
         Settings().monitor.heartbeat = 1.0
+
+
+@pytest.mark.parametrize("type_", ["thin-pool.data-usge", "device.added", "raid.leg", ""])
+def test_settings_for_a_condition_that_there_is_none_of_are_refused(type_: str) -> None:
+    assert f"there is no condition {type_!r}" in fault(conditions={type_: {"after": "1s"}})
+
+
+@pytest.mark.parametrize("chosen", [{"rungs": []}, {"hysteresis": 3}])
+def test_rungs_belong_to_usage_conditions(chosen: dict[str, Any]) -> None:
+    assert "raid.leg-failed is no usage condition" in fault(conditions={"raid.leg-failed": chosen})
+
+
+@pytest.mark.parametrize(
+    "type_", ["device.suspended", "dmwatch.control-failing", "raid.sync-stalled", "thin.usage"]
+)
+def test_every_condition_can_have_settings(type_: str) -> None:
+    chosen = Settings.model_validate({"conditions": {type_: {"remind_every": "1h"}}})
+    assert chosen.condition(type_).remind_every == 3600.0

@@ -58,7 +58,7 @@ def stood(
         target=None if type_.startswith("device.") else type_.partition(".")[0],
         since=datetime(2026, 1, 2, tzinfo=UTC),
         summary=f"{device}: it was so",
-        data=data or {},
+        data=data or ({"leg": 1, "device": "254:1"} if type_ == FAILED else {}),
     )
 
 
@@ -213,8 +213,9 @@ class TestRules:
             assert (await watched.wait("device.renamed")).severity == "error"
             assert [c.severity for c in watched.watcher.conditions()] == ["notice"]
 
+    @pytest.mark.usefixtures("uevents")
     async def test_when_a_window_ends_what_stands_is_told(
-        self, kernel: FakeKernel, watch: Fixture, choose: Fixture, uevents: Fixture
+        self, kernel: FakeKernel, watch: Fixture, choose: Fixture
     ) -> None:
         kernel.add("vol", STRIPED, status=[BROKEN])
         kernel.add("hole", TargetLine(0, 8, "error"))

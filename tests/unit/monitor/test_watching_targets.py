@@ -366,8 +366,8 @@ class TestSettling:
             ]
             kernel.after(
                 Command.TABLE_STATUS,
-                lambda: later and kernel.set_status("md", 0, later.pop(0)),
-                times=4,
+                lambda: kernel.set_status("md", 0, later.pop(0)),
+                times=2,
             )
             kernel.raise_event("md")
             finished = await watched.wait("raid.sync-finished")
@@ -397,8 +397,8 @@ class TestSettling:
         async with watch(kernel) as watched:
             kernel.after(
                 Command.TABLE_STATUS,
-                lambda: flicker and kernel.set_status("md", 0, flicker.pop()),
-                times=None,
+                lambda: kernel.set_status("md", 0, flicker.pop()),
+                times=100,
             )
             kernel.raise_event("md")
             await watched.wait("raid.leg-failed")
