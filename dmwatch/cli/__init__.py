@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from importlib import import_module
+from io import TextIOWrapper
 from typing import NoReturn
 
 import click
@@ -53,20 +54,19 @@ def group() -> None:
 
 def main() -> NoReturn:
     """Run the command, and turn every failure that a user can cause into a sentence."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            # a terminal's encoding may lack a character of a device's name
+            stream.reconfigure(errors="backslashreplace")
     sys.exit(run(sys.argv[1:]))
 
 
 def run(arguments: list[str]) -> int:
     """Run the command with these arguments and give its exit code."""
     try:
-        code = group.main(arguments, prog_name="dmwatch", standalone_mode=False)
-        sys.stdout.flush()
-    except click.exceptions.NoArgsIsHelpError as error:
-        click.echo(error.format_message())
-        return USAGE
+        return _invoke(arguments)
     except click.ClickException as error:
-        error.show()
-        return USAGE if isinstance(error, click.UsageError) else FAILED
+        return _misused(error)
     except (click.Abort, KeyboardInterrupt):
         return FAILED
     except BrokenPipeError:
@@ -74,7 +74,25 @@ def run(arguments: list[str]) -> int:
     except DmwatchError as error:
         click.echo(f"dmwatch: {sentence(error)}", err=True)
         return exit_code(error)
+
+
+def _invoke(arguments: list[str]) -> int:
+    # not group.main: that deals with a closed pipe and Ctrl-C in its own way
+    try:
+        with group.make_context("dmwatch", list(arguments)) as context:
+            code = group.invoke(context)
+    except click.exceptions.Exit as leave:
+        code = leave.exit_code
+    sys.stdout.flush()
     return code if isinstance(code, int) else 0
+
+
+def _misused(error: click.ClickException) -> int:
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        click.echo(error.format_message())
+    else:
+        error.show()
+    return USAGE if isinstance(error, click.UsageError) else FAILED
 
 
 def _closed_pipe() -> int:

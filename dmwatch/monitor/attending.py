@@ -66,6 +66,8 @@ class Attendant:
         self._diskseq = diskseq
         self._after = after
         self._workers = Workers(on_late=self._on_late)
+        # devices that hang may pin all workers: the list must still be had
+        self._own = Workers(limit=2)
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._late: dict[Any, Tracked] = {}
         self._by_number: dict[DeviceNumber, asyncio.Task[None]] = {}
@@ -77,7 +79,8 @@ class Attendant:
         Raises:
             StuckError: it has not come back in time, or an earlier call on this key is still out.
         """
-        return await self._workers.run(key, function, self._settings.monitor.status_timeout)
+        workers = self._workers if isinstance(key, DeviceNumber) else self._own
+        return await workers.run(key, function, self._settings.monitor.status_timeout)
 
     async def close(self) -> None:
         """End all tasks. Calls that hang in the kernel are left behind, and start nothing later."""
@@ -88,6 +91,7 @@ class Attendant:
             await asyncio.wait(tasks)
         self._late.clear()
         self._workers.close()
+        self._own.close()
 
     def attend(self, device: Tracked) -> None:
         """See that a device's inbox is attended to, or its farewell told."""
