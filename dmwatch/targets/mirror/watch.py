@@ -135,7 +135,7 @@ CONDITIONS: tuple[CatalogueRow, ...] = (
         MirrorLegData,
         key="leg",
         advice="Look in the kernel log for errors of that device and replace it "
-        "(lvconvert --repair); the mirror runs on its other legs.",
+        "(lvconvert --repair): where the table asks to handle errors, writes wait for that.",
     ),
     ConditionType(
         "mirror.all-legs-failed",
@@ -147,8 +147,8 @@ CONDITIONS: tuple[CatalogueRow, ...] = (
         "mirror.log-failed",
         (Severity.ERROR,),
         MirrorLogData,
-        advice="Replace the log's device, or start the log's daemon again: after a crash all of "
-        "the mirror must be copied anew.",
+        advice="Replace the log's device (lvconvert --repair), or start the log's daemon again: "
+        "until then writes wait or fail.",
     ),
     ConditionType("mirror.out-of-sync", (Severity.WARNING,), MirrorSyncData, after=30.0),
 )
