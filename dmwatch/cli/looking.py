@@ -75,12 +75,20 @@ def look_at(wanted: Sequence[str], read: Reader) -> list[Look]:
 
 async def _look_at(wanted: Sequence[str], read: Reader) -> list[Look]:
     workers = Workers()
+    try:
+        with DeviceMapper() as dm:
+            return await _look_with(workers, dm, wanted, read)
+    finally:
+        workers.close()
+
+
+async def _look_with(
+    workers: Workers, dm: DeviceMapper, wanted: Sequence[str], read: Reader
+) -> list[Look]:
     gate = asyncio.Semaphore(_AT_ONCE)
-    with DeviceMapper() as dm:
-        listed = await workers.run("the device list", lambda: dm.list_devices(uuids=True), DEADLINE)
-        devices = sorted(chosen(listed, wanted), key=lambda device: device.name)
-        looks = await asyncio.gather(*(_look(workers, gate, dm, d, read) for d in devices))
-    workers.close()
+    listed = await workers.run("the device list", lambda: dm.list_devices(uuids=True), DEADLINE)
+    devices = sorted(chosen(listed, wanted), key=lambda device: device.name)
+    looks = await asyncio.gather(*(_look(workers, gate, dm, d, read) for d in devices))
     return [look for look in looks if look]
 
 
