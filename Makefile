@@ -51,4 +51,4 @@ host-tests:
 # Collecting first on the host finds broken imports early, and leaves byte code for the guest.
 kernel-tests:
 	@$(step) "kernel tests, collected" $(bin)/pytest tests/kernel --collect-only -qq
-	@$(step) "kernel tests in the lab, Linux $(KERNEL)" $(lab) --timeout 1200 -- $(kernel-tests)
+	@$(step) "kernel tests in the lab, Linux $(KERNEL)" $(lab) --timeout 3000 -- $(kernel-tests)
