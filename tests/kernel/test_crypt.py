@@ -134,16 +134,16 @@ REFUSED = [
 ]
 
 
-@pytest.mark.parametrize("text", REFUSED)
 def test_what_check_refuses_the_kernel_refuses(
-    dmsetup: Dmsetup, device_name: Name, device: DeviceNumber, text: str
+    dmsetup: Dmsetup, device_name: Name, device: DeviceNumber
 ) -> None:
-    written = text.format(key=secrets.token_hex(64), device=device)
-    with pytest.raises(ValueError, match=r"crypt: (cipher|options|iv_offset) "):
-        CRYPT.table(written).format()
-    name = device_name("refused")
-    with pytest.raises(AssertionError):
-        dmsetup("create", name, standard_input=f"0 {LENGTH} crypt {written}\n")
+    for text in REFUSED:
+        written = text.format(key=secrets.token_hex(64), device=device)
+        with pytest.raises(ValueError, match=r"crypt: (cipher|options|iv_offset) "):
+            CRYPT.table(written).format()
+        line = f"0 {LENGTH} crypt {written}\n"
+        with pytest.raises(AssertionError):
+            dmsetup("create", device_name("refused"), standard_input=line)
 
 
 def test_key_messages(
