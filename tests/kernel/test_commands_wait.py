@@ -101,13 +101,11 @@ def test_wait_ends_with_an_event_and_gives_the_status(
     assert found.lines[0].text.rstrip() in dmsetup("status", paths.name)
 
 
-@pytest.mark.parametrize("seen", [1, 5, 0xFFFFFFFF], ids=["lower", "higher", "wrapped"])
-def test_wait_ends_at_once_where_the_number_differs_already(
-    dm: DeviceMapper, paths: Paths, seen: int
-) -> None:
-    found = dm.wait(paths.name, seen, flags=Flags.STATUS_TABLE | Flags.NOFLUSH)
-    assert found.info.event_nr == 0
-    assert found.lines == dm.table(paths.name)
+def test_wait_ends_at_once_where_the_number_differs_already(dm: DeviceMapper, paths: Paths) -> None:
+    for seen in (1, 5, 0xFFFFFFFF):
+        found = dm.wait(paths.name, seen, flags=Flags.STATUS_TABLE | Flags.NOFLUSH)
+        assert found.info.event_nr == 0
+        assert found.lines == dm.table(paths.name)
 
 
 def test_wait_ends_when_the_device_is_renamed(
