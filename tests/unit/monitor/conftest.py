@@ -126,9 +126,10 @@ class Watched:
         await asyncio.sleep(0)
 
     async def _look(self) -> None:
-        lists = self.kernel.count(Command.LIST_DEVICES)
+        # one arming is one look; what it found was taken in when the next one begins
+        looks = self.kernel.count(Command.DEV_ARM_POLL)
         self.kernel.tell()
-        await until(lambda: self.kernel.count(Command.LIST_DEVICES) > lists)
+        await until(lambda: self.kernel.count(Command.DEV_ARM_POLL) > looks)
 
     async def called(self, command: Command, name: str, more: int) -> None:
         """Once a command was called that often again on a device."""
