@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -98,6 +99,9 @@ def test_failed(bench: Any, loop: Loop) -> None:
     cache, _, fast = cache_on(bench, loop)
     cache.write(0)
     fast.fail()
+    # data that the fast device refuses is an error of that write alone, the index is the cache's
+    with suppress(OSError):
+        cache.write(1)
     with pytest.raises(OSError, match="Input/output"):
-        cache.write_and_flush(1)
+        cache.flush()
     assert cache.standing() == {"writecache.failed": Severity.CRITICAL}
