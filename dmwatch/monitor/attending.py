@@ -159,7 +159,10 @@ class Attendant:
             return
         told += await self._found(device, raw, failure, taken, initial=initial)
         moved = _moved(old_nr, device.event_nr)
-        if moved and not told and not taken.explained and not initial:
+        # a rename that the list has told meanwhile, or has still to tell, moves the number too
+        renamed = raw is not None and raw.info.name != device.name
+        explained = taken.explained or device.inbox.explained or renamed
+        if moved and not told and not explained and not initial:
             told.append(_event(before, device))
         await self._tell(device, told, coalesced=max(moved - 1, 0))
         self._after(device, changed=bool(told) or moved > 0)

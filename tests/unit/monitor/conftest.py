@@ -126,10 +126,16 @@ class Watched:
         await asyncio.sleep(0)
 
     async def _look(self) -> None:
-        # one arming is one look; what it found was taken in when the next one begins
+        await until(self._waits)
         looks = self.kernel.count(Command.DEV_ARM_POLL)
         self.kernel.tell()
         await until(lambda: self.kernel.count(Command.DEV_ARM_POLL) > looks)
+        await until(self._waits)
+
+    def _waits(self) -> bool:
+        """White-box: it has taken in what its last look found, and listens to the node again."""
+        loop: Any = asyncio.get_running_loop()
+        return self.watcher._dm.fileno() in loop._selector.get_map()
 
     async def called(self, command: Command, name: str, more: int) -> None:
         """Once a command was called that often again on a device."""
