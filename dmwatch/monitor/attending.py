@@ -151,7 +151,11 @@ class Attendant:
     async def _serve(self, device: Tracked, taken: Inbox, *, initial: bool = False) -> None:
         old_nr, before = device.event_nr, device.lines
         taken.anew |= taken.table and not initial and self._made_anew(device)
-        told: list[Told] = device.anew() if taken.anew else []
+        told: list[Told] = []
+        if taken.anew:
+            # what stood on the old one is told with its uuid and diskseq
+            await self._tell(device, list(device.conditions.clear_all(Reason.RECREATED)))
+            told = device.anew()
         raw, failure = await self._reading(device, taken)
         if taken.wants_status:
             device.read_at = asyncio.get_running_loop().time()
@@ -191,9 +195,11 @@ class Attendant:
     ) -> list[Told]:
         now = asyncio.get_running_loop().time()
         told = device.digest(raw, taken, ruling, now, initial=initial)
-        if device.uuid is None and raw.info.uuid is not None:
+        if device.renewed:
+            device.uuid, device.renewed = raw.info.uuid, False
+        elif device.uuid is None and raw.info.uuid is not None:
             device.uuid = raw.info.uuid
-            if device.fresh_until is None and not initial and not taken.anew:
+            if device.fresh_until is None and not initial:
                 await self.uuid_set(device)
                 taken.explained = True
         if device.diskseq is None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
-from dmwatch.events import Condition, DeviceRef, Reason
+from dmwatch.events import Condition, DeviceRef
 from dmwatch.monitor.conditions import Conditions, Found, Gauges, Id, Look, Step
 from dmwatch.monitor.device_rows import STATUS_STUCK, STATUS_UNREADABLE, found, scope_of
 from dmwatch.monitor.interpreting import LineSeen, look, see
@@ -127,6 +127,7 @@ class Tracked:
         gone: it was removed.
         told_gone: that was told, or is being told.
         removing: a uevent said that its number was freed.
+        renewed: another incarnation took its number, and its uuid was not read yet.
         conditions: what stands on it.
         since: when what stands was raised.
         failed: its last reading failed.
@@ -155,7 +156,7 @@ class Tracked:
         self.failed = False
         self.looked_at = self.read_at = 0.0
         self.next_read = self.next_record = self.next_due = self.scheduled = float("inf")
-        self.removing = False
+        self.removing = self.renewed = False
         self.inbox = Inbox()
         self.conditions = Conditions(settings)
         self.gauges = Gauges(settings)
@@ -226,12 +227,17 @@ class Tracked:
 
     def anew(self) -> list[Told]:
         """Another incarnation took its number and name: nothing of the old one holds."""
-        told: list[Told] = list(self.conditions.clear_all(Reason.RECREATED))
-        self.lines, self._suspended_since, self.uuid, self.diskseq = None, None, None, None
+        self.lines, self._suspended_since, self.diskseq = None, None, None
+        self.renewed = True
         self.gauges = Gauges(self._settings)
         summary = "the device was removed and made anew"
-        told.append(Happened(Moment("device.recreated", Severity.NOTICE, summary)))
-        return told
+        return [Happened(Moment("device.recreated", Severity.NOTICE, summary))]
+
+    @property
+    def may_get_uuid(self) -> bool:
+        """It has none, and is still the one that has none."""
+        changes = self.renewed or self.inbox.anew or self.fresh_until is not None
+        return self.uuid is None and not changes
 
     def digest_failure(
         self, failure: Failure, ruling: Ruling, now: float, *, initial: bool = False

@@ -366,16 +366,17 @@ class Watcher:
 
     async def _unchanged(self) -> None:
         """The node fired and the list is the same: a table was swapped, or a uuid was set."""
-        nameless = [device for device in self._tracked.values() if device.uuid is None]
-        if nameless:
-            await self._lister.learn_uuids(nameless)
-        for device in nameless:
-            if device.uuid is not None and device.fresh_until is None:
-                await self._attendant.uuid_set(device)
         if self._uevents is None:
             for device in self._tracked.values():
                 device.inbox.table = True
                 self._attend(device)
+            return
+        nameless = [device for device in self._tracked.values() if device.may_get_uuid]
+        if nameless:
+            await self._lister.learn_uuids(nameless)
+        for device in nameless:
+            if device.uuid is not None and not device.renewed:
+                await self._attendant.uuid_set(device)
 
     def _attend(self, device: Tracked) -> None:
         if self._outbox.wants(device):

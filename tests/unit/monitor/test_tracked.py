@@ -8,7 +8,7 @@ import pytest
 
 from dmwatch import DeviceMapper, TargetLine
 from dmwatch.errors import ReplyError
-from dmwatch.events import Condition, Reason, Severity, State
+from dmwatch.events import Condition, Reason, Severity
 from dmwatch.monitor.conditions import Step
 from dmwatch.monitor.reading import Raw, Wish, read
 from dmwatch.monitor.rules import Ruling
@@ -113,9 +113,8 @@ def test_a_device_made_anew_takes_nothing_along(device: Device) -> None:
     device.kernel.set_status("vol", 0, BROKEN)
     device.look()
     device.tracked.diskseq = 4
-    cleared, anew = device.tracked.anew()
-    assert isinstance(cleared, Step)
-    assert (cleared.state, cleared.reason) == (State.CLEARED, Reason.RECREATED)
+    device.tracked.conditions.clear_all(Reason.RECREATED)
+    (anew,) = device.tracked.anew()
     assert isinstance(anew, Happened)
     assert anew.moment.type == "device.recreated"
     assert [device.tracked.diskseq, device.tracked.lines] == [None, None]

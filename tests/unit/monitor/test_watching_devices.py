@@ -121,9 +121,10 @@ async def test_a_device_made_anew_is_known_by_its_incarnation(
             ("device.recreated", None, None),
             ("striped.leg-failed", "1", "raised"),
         ]
-        assert watched.all("striped.leg-failed")[1].reason == "recreated"
-        (standing,) = watched.watcher.conditions()
-        assert standing.device.diskseq == kernel.device("vol").diskseq
+        before, cleared, again = watched.all("striped.leg-failed")
+        assert cleared.reason == "recreated"
+        assert cleared.device == before.device
+        assert again.device.diskseq == kernel.device("vol").diskseq != before.device.diskseq
 
 
 async def test_a_removal_and_an_addition_tell_it_on_a_kernel_without_incarnations(
