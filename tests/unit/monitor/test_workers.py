@@ -32,12 +32,19 @@ def gate() -> Iterator[Gate]:
     made.opened.set()
 
 
+_others: set[threading.Thread] = set()
+
+
 def mine() -> list[threading.Thread]:
-    return [t for t in threading.enumerate() if t.name.startswith("dmwatch-worker")]
+    """The workers of this test; those of another may still hang in its fake kernel."""
+    workers = (t for t in threading.enumerate() if t.name.startswith("dmwatch-worker"))
+    return [thread for thread in workers if thread not in _others]
 
 
 @pytest.fixture(autouse=True)
 def no_threads_left() -> Iterator[None]:
+    _others.clear()
+    _others.update(mine())
     yield
     deadline = time.monotonic() + 10
     while mine():
