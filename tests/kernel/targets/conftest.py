@@ -1,10 +1,17 @@
-"""Devices of one line, built and seen with dmsetup, read with our code."""
+"""Devices of one line, built and seen with dmsetup, read with our code, and watched.
+
+With DMWATCH_TOLD=1 one Watcher runs beside all tests of this folder: wherever a test asks what
+stands on a device, the watcher must have told the same, each condition raised with its severity
+and key, and cleared.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import mmap
 import os
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -12,12 +19,101 @@ from pathlib import Path
 
 import pytest
 
+from dmwatch.events import Event, State
+from dmwatch.monitor import Watcher
+from dmwatch.monitor.settings import ConditionSettings, MonitorSettings, Settings
 from dmwatch.severity import Severity
-from dmwatch.targets import Seen, TargetMessage, TargetTable, find
+from dmwatch.targets import Finding, Seen, TargetMessage, TargetTable, find, load_all
+from dmwatch.targets.catalogue import ConditionType
 from dmwatch.units import Sectors
 
 Dmsetup = Callable[..., str]
 BLOCK = 64 * 1024
+
+
+Standing = set[tuple[str, str | None, Severity]]
+PATIENCE = 60.0
+
+
+class Told:
+    """What a watcher has told, folded: what stands on each device. It has a thread of its own."""
+
+    def __init__(self) -> None:
+        self._standing: dict[str, dict[tuple[str, str | None], Severity]] = {}
+        self._more = threading.Condition()
+        self._ready = threading.Event()
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+        assert self._ready.wait(PATIENCE)
+
+    def close(self) -> None:
+        self._loop.call_soon_threadsafe(self._task.cancel)
+        self._thread.join(PATIENCE)
+        assert not self._thread.is_alive()
+
+    def agrees(self, name: str, wanted: Standing) -> None:
+        """Wait until what was told to stand on a device is just this."""
+        with self._more:
+            agreed = self._more.wait_for(lambda: self._on(name) == wanted, PATIENCE)
+            assert agreed, f"the watcher tells {self._on(name)}, there is {wanted}"
+
+    def _on(self, name: str) -> Standing:
+        found = self._standing.get(name, {})
+        return {(kind, key, severity) for (kind, key), severity in found.items()}
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        self._task = self._loop.create_task(self._watch())
+        try:
+            self._loop.run_until_complete(self._task)
+        except asyncio.CancelledError:
+            pass
+        finally:
+            self._loop.close()
+
+    async def _watch(self) -> None:
+        async with Watcher(settings=_eager()) as watcher:
+            self._ready.set()
+            async for event in watcher:
+                self._take(event)
+
+    def _take(self, event: Event) -> None:
+        if event.device is None or event.state is None or event.type not in _FINDINGS:
+            return
+        with self._more:
+            held = self._standing.setdefault(event.device.name, {})
+            if event.state is State.CLEARED:
+                held.pop((event.type, event.key), None)
+            else:
+                held[(event.type, event.key)] = event.severity
+            self._more.notify_all()
+
+
+_FINDINGS = {
+    row.type: row
+    for target in load_all()
+    for row in target.conditions
+    if isinstance(row, ConditionType)
+}
+
+
+def _eager() -> Settings:
+    """Everything is told at once, polls are frequent, and no pause is added under emulation."""
+    late = [row.type for row in _FINDINGS.values() if row.after]
+    return Settings(
+        monitor=MonitorSettings(poll_interval=1.0, status_timeout=30.0, cpu_share=1.0),
+        conditions={kind: ConditionSettings(after=0.0) for kind in late},
+    )
+
+
+@pytest.fixture(scope="session")
+def told() -> Iterator[Told | None]:
+    """The watcher beside the tests, where it is asked for."""
+    watching = Told() if os.environ.get("DMWATCH_TOLD") == "1" else None
+    yield watching
+    if watching:
+        watching.close()
 
 
 @dataclass(frozen=True)
@@ -26,6 +122,7 @@ class Device:
 
     name: str
     witness: Dmsetup
+    told: Told | None
 
     @property
     def path(self) -> str:
@@ -51,8 +148,15 @@ class Device:
         )
 
     def standing(self) -> dict[str, Severity]:
+        """What stands, as our code reads it and as the watcher has told it."""
+        found = self._findings()
+        if self.told:
+            self.told.agrees(self.name, {(f.type, f.key, f.severity) for f in found})
+        return {f.type: f.severity for f in found}
+
+    def _findings(self) -> tuple[Finding, ...]:
         seen = self.look()
-        return {f.type: f.severity for f in find(seen.type).observe(seen).findings}
+        return find(seen.type).observe(seen).findings
 
     def since(self, before: Seen) -> list[str]:
         """The moments from a look before until now."""
@@ -112,14 +216,17 @@ class Device:
 class Bench:
     """Makes devices and takes them down, the last one first."""
 
-    def __init__(self, dmsetup: Dmsetup, device_name: Callable[[str], str]) -> None:
+    def __init__(
+        self, dmsetup: Dmsetup, device_name: Callable[[str], str], told: Told | None
+    ) -> None:
         self._dmsetup = dmsetup
+        self._told = told
         self._name = device_name
         self._made: list[Device] = []
 
     def make(self, stem: str, line: str) -> Device:
         """A device with this line: `start length type text`."""
-        device = Device(self._name(stem), self._dmsetup)
+        device = Device(self._name(stem), self._dmsetup, self._told)
         self._dmsetup("create", device.name, "--table", line)
         self._made.append(device)
         return device
@@ -151,9 +258,12 @@ class Bench:
 
 @pytest.fixture
 def bench(
-    loop: Callable[[float], str], dmsetup: Dmsetup, device_name: Callable[[str], str]
+    loop: Callable[[float], str],
+    dmsetup: Dmsetup,
+    device_name: Callable[[str], str],
+    told: Told | None,
 ) -> Iterator[Bench]:
-    made = Bench(dmsetup, device_name)
+    made = Bench(dmsetup, device_name, told)
     yield made
     made.take_down()
 
