@@ -112,9 +112,19 @@ class Condition(BaseModel):
     type: str = Field(description="as in Event")
     key: str | None = Field(default=None, description="as in Event")
     severity: Severity = Field(description="how bad it is now")
-    device: DeviceRef = Field(description="on which device")
+    device: DeviceRef | None = Field(description="on which device; null for dmwatch.*")
     target: str | None = Field(default=None, description="the target type, or null")
     since: Time = Field(description="when it was raised")
     summary: str = Field(description="one sentence for a person")
     advice: str | None = Field(default=None, description="what to do about it, or null")
     data: dict[str, Any] = Field(default_factory=dict, description="as in Event")
+
+    @property
+    def label(self) -> str:
+        """What the device's owner calls it; "" for dmwatch.*."""
+        return self.device.label if self.device else ""
+
+    @property
+    def worst_first(self) -> tuple[int, str, str, str]:
+        """Sorts conditions for people."""
+        return (-self.severity.rank, self.label, self.type, self.key or "")

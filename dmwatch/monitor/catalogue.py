@@ -43,7 +43,7 @@ def event_types() -> dict[str, EventType]:
 
 
 def _event_types() -> Iterator[EventType]:
-    own = (*device_rows.CONDITIONS, device_rows.CONTROL_FAILING)
+    own = (*device_rows.CONDITIONS, *device_rows.OWN_CONDITIONS)
     for row in (*own, *(row for target in load_all() for row in target.conditions)):
         yield EventType(row.type, stands=True, data=_data(row), rungs=isinstance(row, GaugeType))
     for moment in (

@@ -103,3 +103,70 @@ class ResyncedData:
     """For dmwatch.resynced: why everything is looked at again."""
 
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class StartedData:
+    """Of dmwatch.started.
+
+    Attributes:
+        version: of dmwatch.
+        devices: how many are watched.
+        handlers: the configured handlers by name.
+    """
+
+    version: str
+    devices: int
+    handlers: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class StoppedData:
+    """Of dmwatch.stopped.
+
+    Attributes:
+        why: what made it stop.
+    """
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class HandlerFailingData:
+    """Of dmwatch.handler-failing.
+
+    Attributes:
+        handler: its name in the configuration.
+        failures: how many attempts in a row have failed.
+        problem: what the last one met.
+    """
+
+    handler: str
+    failures: int
+    problem: str
+
+
+@dataclass(frozen=True, slots=True)
+class HandlerOverflowData:
+    """Of dmwatch.handler-overflow.
+
+    Attributes:
+        handler: its name in the configuration.
+        dropped: events that it will never get, since the condition was raised.
+    """
+
+    handler: str
+    dropped: int
+
+
+@dataclass(frozen=True, slots=True)
+class JournalFailingData:
+    """Of dmwatch.journal-failing.
+
+    Attributes:
+        path: of the journal.
+        problem: what it met.
+    """
+
+    path: str
+    problem: str

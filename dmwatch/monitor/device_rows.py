@@ -9,10 +9,15 @@ from dmwatch.monitor.conditions import TABLE, Found, Scope
 from dmwatch.monitor.data import (
     AddedData,
     EventData,
+    HandlerFailingData,
+    HandlerOverflowData,
     HeartbeatData,
+    JournalFailingData,
     RenamedData,
     ResizedData,
     ResyncedData,
+    StartedData,
+    StoppedData,
     TableChangedData,
     UnreadableData,
 )
@@ -43,6 +48,28 @@ CONTROL_FAILING = ConditionType(
     advice="Nothing is watched until it answers: look in the kernel log, and whether dmwatch "
     "still may use /dev/mapper/control.",
 )
+HANDLER_FAILING = ConditionType(
+    "dmwatch.handler-failing",
+    (Severity.ERROR,),
+    HandlerFailingData,
+    key="handler",
+    advice="It is tried again with growing pauses; `dmwatch handlers` and the log say what it met.",
+)
+HANDLER_OVERFLOW = ConditionType(
+    "dmwatch.handler-overflow",
+    (Severity.ERROR,),
+    HandlerOverflowData,
+    key="handler",
+    advice="Events were dropped for this handler: it is too slow or fails; "
+    "`dmwatch events` has them all.",
+)
+JOURNAL_FAILING = ConditionType(
+    "dmwatch.journal-failing",
+    (Severity.ERROR,),
+    JournalFailingData,
+    advice="Events are delivered but would not survive a crash: look at the disk of the journal.",
+)
+OWN_CONDITIONS = (CONTROL_FAILING, HANDLER_FAILING, HANDLER_OVERFLOW, JOURNAL_FAILING)
 CONDITIONS = (
     SUSPENDED,
     REMOVAL_DEFERRED,
@@ -63,7 +90,11 @@ MOMENTS = (
     MomentType("device.resumed", Severity.INFO),
     MomentType("device.event", Severity.DEBUG, EventData),
 )
+STARTED = MomentType("dmwatch.started", Severity.INFO, StartedData)
+STOPPED = MomentType("dmwatch.stopped", Severity.INFO, StoppedData)
 OWN_MOMENTS = (
+    STARTED,
+    STOPPED,
     MomentType("dmwatch.resynced", Severity.NOTICE, ResyncedData),
     MomentType("dmwatch.heartbeat", Severity.DEBUG, HeartbeatData),
 )

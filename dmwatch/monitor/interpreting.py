@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from dmwatch.dm import DeviceInfo
 from dmwatch.errors import DmwatchError, StatusParseError
+from dmwatch.monitor import faults
 from dmwatch.monitor.conditions import TABLE, Found, Gauges, Look, Scope, essence, row_of
 from dmwatch.monitor.device_rows import ERROR_TARGET, STATUS_UNREADABLE, found, of_record
 from dmwatch.monitor.reading import Raw
@@ -20,6 +21,7 @@ from dmwatch.targets.base import Counter, Progress
 from dmwatch.targets.catalogue import ConditionType, FlapType, GaugeType, StallType
 from dmwatch.units import Sectors
 
+NOTHING_SHOWN = Observation()
 _BLIND = frozenset(
     {"fail", "error", "unbound", "blank", "invalid", "overflow", "merge-failed", "unknown"}
 )
@@ -34,11 +36,15 @@ class LineSeen:
         seen: what the target's functions take; its status is None where it was unreadable.
         text: what was reported.
         unreadable: why it could not be understood, or None.
+        shown: what the target says of it.
+        parts: the keys of all its legs or paths; None where it has no such keys.
     """
 
     seen: Seen
     text: str
     unreadable: Found | None = None
+    shown: Observation = NOTHING_SHOWN
+    parts: frozenset[str] | None = None
 
     @property
     def scope(self) -> Scope:
@@ -51,16 +57,11 @@ def see(raw: Raw) -> tuple[LineSeen, ...] | None:
     if raw.lines is None:
         return None
     tables: tuple[TargetLine | None, ...] = raw.tables or (None,) * len(raw.lines)
-    several = len(raw.lines) > 1
-    return tuple(
-        _see_line(line, table, raw.info, str(line.start) if several else None)
-        for line, table in zip(raw.lines, tables, strict=True)
-    )
+    pairs = zip(raw.lines, tables, strict=True)
+    return tuple(_see_line(line, table, raw.info) for line, table in pairs)
 
 
-def _see_line(
-    line: TargetLine, table: TargetLine | None, info: DeviceInfo, key: str | None
-) -> LineSeen:
+def _see_line(line: TargetLine, table: TargetLine | None, info: DeviceInfo) -> LineSeen:
     target = find(line.type)
     seen = Seen(
         line.type,
@@ -71,10 +72,11 @@ def _see_line(
         read_only=info.read_only,
     )
     try:
-        seen = replace(seen, status=target.status(line.text))
-    except DmwatchError as error:
-        return LineSeen(seen, line.text, _unreadable(line, error, key))
-    return LineSeen(seen, line.text)
+        known = replace(seen, status=target.status(line.text))
+        shown, parts = target.observe(known), target.parts(known)
+    except Exception as error:  # noqa: BLE001 - whatever a kernel says, watching goes on
+        return LineSeen(seen, line.text, not_understood(seen, error))
+    return LineSeen(known, line.text, shown=shown, parts=parts)
 
 
 def _typed(target: Target, table: TargetLine | None) -> TargetTable | None:
@@ -82,21 +84,25 @@ def _typed(target: Target, table: TargetLine | None) -> TargetTable | None:
         return None
     try:
         return target.table(table.text)
-    except DmwatchError:
+    except Exception as error:  # noqa: BLE001 - as in _see_line
+        faults.log(error)
         # what needs the table is then told in its severe form or left out, as when it is unread
         return None
 
 
-def _unreadable(line: TargetLine, error: DmwatchError, key: str | None) -> Found:
+def not_understood(seen: Seen, error: Exception) -> Found:
+    """What a line says cannot be read, or not be made sense of."""
     known = error if isinstance(error, StatusParseError) else None
     item = found(
         STATUS_UNREADABLE,
-        printable(str(error)),
-        target=printable(line.type),
+        printable(faults.sentence(error)),
+        target=printable(seen.type),
         field=known and known.field,
         position=known and known.position,
     )
-    return replace(item, key=key, scope=(line.start, line.type), target=printable(line.type))
+    start = int(seen.start)
+    # always with its start: lines that come and go beside it must not change what it is called
+    return replace(item, key=str(start), scope=(start, seen.type), target=printable(seen.type))
 
 
 def look(info: DeviceInfo, lines: tuple[LineSeen, ...] | None, gauges: Gauges, now: float) -> Look:
@@ -158,8 +164,7 @@ class _Observed:
 
 
 def _observed(line: LineSeen, prefix: str | None) -> _Observed:
-    target = find(line.seen.type)
-    observation, parts = target.observe(line.seen), target.parts(line.seen)
+    observation, parts = line.shown, line.parts
     if prefix is None:
         return _Observed(line, observation, parts)
     keyed = Observation(
@@ -242,13 +247,11 @@ def _moving(
     for counter in observation.counters:
         flap = row_of(target.conditions, counter.type)
         if isinstance(flap, FlapType) and gauges.flapping(counter, flap, now):
-            summary = f"it failed {flap.count} times or more within {flap.window / 60:g} min"
-            key = f"{counter.key} " if counter.key else ""
-            yield Found(
-                counter.type,
-                counter.key,
-                flap.severity,
-                key + summary,
-                {"failures": counter.value},
-                advice=flap.advice,
-            )
+            yield _flapping(counter, flap)
+
+
+def _flapping(counter: Counter, flap: FlapType) -> Found:
+    what = f"{flap.key} {counter.key}" if flap.key and counter.key else "it"
+    summary = f"{what} has failed {flap.count} times or more within {flap.window / 60:g} minutes"
+    data = {"failures": counter.value}
+    return Found(counter.type, counter.key, flap.severity, summary, data=data, advice=flap.advice)

@@ -8,22 +8,23 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
 from dmwatch.events import Condition, DeviceRef
+from dmwatch.monitor import faults
 from dmwatch.monitor.conditions import Conditions, Found, Gauges, Id, Look, Step
 from dmwatch.monitor.device_rows import STATUS_STUCK, STATUS_UNREADABLE, found, scope_of
-from dmwatch.monitor.interpreting import LineSeen, look, see
+from dmwatch.monitor.interpreting import LineSeen, look, not_understood, see
 from dmwatch.monitor.reading import Raw, Wish
 from dmwatch.monitor.rules import Ruling
 from dmwatch.monitor.settings import Settings
 from dmwatch.monitor.tables import changes
-from dmwatch.names import DeviceName, DeviceNumber, DeviceUuid, label
+from dmwatch.names import DeviceName, DeviceNumber, DeviceUuid, label, printable
 from dmwatch.severity import Severity
-from dmwatch.targets import Moment, find
+from dmwatch.targets import Moment, Seen, Target, find
 from dmwatch.targets.catalogue import StallType
 
 POLL_USUAL = 10.0
@@ -56,6 +57,8 @@ class Happened:
 
 
 Told = Step | Happened
+Obscure = dict[Id, Found]
+"""Lines whose moments cannot be told: each stands as unreadable at that look."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +80,8 @@ class Failure:
     def unreadable(cls, error: Exception) -> Failure:
         """The kernel's answer was an error, or made no sense."""
         nowhere: dict[str, Any] = {"target": None, "field": None, "position": None}
-        return cls(found(STATUS_UNREADABLE, f"its status cannot be read: {error}", **nowhere))
+        summary = f"its status cannot be read: {printable(faults.sentence(error))}"
+        return cls(found(STATUS_UNREADABLE, summary, **nowhere))
 
 
 @dataclass(slots=True)
@@ -253,11 +257,12 @@ class Tracked:
         """Take a reading: give what it tells that was not told before."""
         seen = see(raw)
         shown = look(raw.info, seen, self.gauges, now)
-        moments = []
+        moments: list[Happened] = []
         if seen is not None:
             self.failed = False
             self.conditions.place(shown.lines or frozenset())
-            moments += self._between(seen, taken)
+            moments, obscure = self._between(seen, taken)
+            shown = replace(shown, found=(*shown.found, *obscure))
             self.lines = seen
         resumed = self._resumed(raw, now)
         # a swapped table says that it was resumed
@@ -280,34 +285,44 @@ class Tracked:
             return [Happened(Moment("device.resumed", Severity.INFO, "the device was resumed"))]
         return []
 
-    def _between(self, after: tuple[LineSeen, ...], taken: Inbox) -> list[Happened]:
-        told = _of_uevents(after, taken)
-        if self.lines is None or self.fresh_until is not None:
-            return told
-        return [
-            *(Happened(moment, data=data) for moment, data in changes(self.lines, after)),
-            *_of_lines(self.lines, after),
-            *told,
-        ]
+    def _between(
+        self, after: tuple[LineSeen, ...], taken: Inbox
+    ) -> tuple[list[Happened], list[Found]]:
+        """What happened since the last look; and the lines of which that cannot be told."""
+        obscure: Obscure = {}
+        told = list(_of_uevents(after, taken, obscure))
+        if self.lines is not None and self.fresh_until is None:
+            swaps = [Happened(moment, data=data) for moment, data in changes(self.lines, after)]
+            told = [*swaps, *_of_lines(self.lines, after, obscure), *told]
+        return told, list(obscure.values())
 
 
-def _of_uevents(lines: tuple[LineSeen, ...], taken: Inbox) -> list[Happened]:
-    return [
-        Happened(moment, target=kind)
-        for properties in taken.uevents
-        for kind in sorted({line.seen.type for line in lines})
-        for moment in find(kind).uevent(properties)
-    ]
+def _of_uevents(lines: tuple[LineSeen, ...], taken: Inbox, obscure: Obscure) -> Iterator[Happened]:
+    first = {line.seen.type: line.seen for line in reversed(lines)}
+    for properties in taken.uevents:
+        for _, seen in sorted(first.items()):
+            yield from _moments(seen, lambda t, p=properties: t.uevent(p), obscure)
 
 
-def _of_lines(before: tuple[LineSeen, ...], after: tuple[LineSeen, ...]) -> list[Happened]:
+def _of_lines(
+    before: tuple[LineSeen, ...], after: tuple[LineSeen, ...], obscure: Obscure
+) -> Iterator[Happened]:
     now = {line.seen.start: line.seen for line in after}
-    return [
-        Happened(moment, target=line.seen.type)
-        for line in before
-        if line.seen.start in now
-        for moment in find(line.seen.type).moments(line.seen, now[line.seen.start])
-    ]
+    for line in before:
+        if seen := now.get(line.seen.start):
+            old = line.seen
+            yield from _moments(old, lambda t, o=old, n=seen: t.moments(o, n), obscure)
+
+
+def _moments(
+    seen: Seen, find_them: Callable[[Target], tuple[Moment, ...]], obscure: Obscure
+) -> list[Happened]:
+    try:
+        return [Happened(moment, target=seen.type) for moment in find_them(find(seen.type))]
+    except Exception as error:  # noqa: BLE001 - whatever a kernel says, watching goes on
+        item = not_understood(seen, error)
+        obscure[item.id] = item
+        return []
 
 
 def ruled(told: Iterable[Told], ruling: Ruling) -> list[Told]:
@@ -327,7 +342,7 @@ def _seeded(condition: Condition) -> Found:
     own = condition.target is None
     scope = scope_of(condition.type) if own else (-1, str(condition.target))
     # the clause without the label: the label is put in front again when it is told
-    summary = condition.summary.removeprefix(f"{condition.device.label}: ")
+    summary = condition.summary.removeprefix(f"{condition.label}: ")
     return Found(
         condition.type,
         condition.key,

@@ -148,7 +148,7 @@ class Watcher:
     def conditions(self) -> list[Condition]:
         """What stands now, worst first."""
         found = [c for d in self._tracked.values() for c in self._outbox.standing(d)]
-        return sorted(found, key=lambda c: (-c.severity.rank, c.device.name, c.type, c.key or ""))
+        return sorted(found, key=lambda c: c.worst_first)
 
     def coverage(self) -> list[Coverage]:
         """What is watched of each device, how, and what cannot be."""
@@ -194,6 +194,8 @@ class Watcher:
         by_identity = {_identity(d.uuid, d.name.printable): d for d in self._tracked.values()}
         for condition in self._standing:
             ref = condition.device
+            if ref is None:
+                continue  # of dmwatch itself: not the watcher's
             device = by_identity.get(_identity(ref.uuid, ref.name))
             if device:
                 device.seed([condition])

@@ -183,6 +183,7 @@ def told(conditions: list[Condition]) -> list[tuple[Any, ...]]:
     return [
         (c.device.name, str(c.device.number), c.type, c.key, c.severity, c.target, _data(c.data))
         for c in conditions
+        if c.device
     ]
 
 
@@ -224,7 +225,7 @@ async def play(steps: list[Step]) -> None:
             collecting.cancel()
             await asyncio.wait([collecting])
         assert folded(events) == {
-            (str(c.device.number), c.type, c.key): c.severity for c in standing
+            (str(c.device.number), c.type, c.key): c.severity for c in standing if c.device
         }
         assert [event.sequence for event in events] == list(range(1, len(events) + 1))
         async with watch(kernel) as fresh:

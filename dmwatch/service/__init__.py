@@ -1,0 +1,12 @@
+"""The daemon: what `dmwatch run` is made of.
+
+An event goes one way through it:
+
+    Watcher, own.py -> ledger (numbers it, journal on disk) -> Entry -> delivery (a lane for each
+    handler) and stream (clients of the socket)
+
+    settings.py   the configuration's models           config/     reading it, faults, the example
+    entry.py      an event and its place in the order  own.py      conditions of the daemon itself
+    ledger/       numbers, the journal, what stood     delivery/   matching, lanes, plug-ins
+    stream/       the socket                           daemon.py   puts it all together
+"""

@@ -1,0 +1,147 @@
+"""The models of the configuration, but for those that belong to a handler or to the monitor."""
+
+from __future__ import annotations
+
+import re
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ByteSize,
+    ConfigDict,
+    Field,
+    model_validator,
+)
+
+from dmwatch.events import Event, State
+from dmwatch.monitor.settings import LongSpan, Settings, Span
+from dmwatch.severity import Severity
+
+_RESERVED = ("use", "match", "delivery")
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Match(_Model):
+    """`[handlers.NAME.match]`: which events a handler gets; all that is given must fit."""
+
+    severity: Severity = Field(default=Severity.NOTICE, description="this and worse")
+    types: tuple[str, ...] = Field(default=("*",), description="globs: types of event")
+    states: tuple[State, ...] | None = Field(
+        default=None, description="of conditions; moments are told whatever stands here"
+    )
+    device: str = Field(default="*", description="glob: name, label or number")
+    uuid: str = Field(default="*", description="glob: uuid; a device without one has an empty one")
+    target: str = Field(default="*", description="glob: target type")
+
+    def fits(self, event: Event) -> bool:
+        """Say whether a handler with this match gets the event."""
+        return (
+            event.severity.rank >= self.severity.rank
+            and any(fnmatchcase(event.type, pattern) for pattern in self.types)
+            and (self.states is None or event.state is None or event.state in self.states)
+            and fnmatchcase(event.target or "", self.target)
+            and self._fits_device(event)
+        )
+
+    def _fits_device(self, event: Event) -> bool:
+        device = event.device
+        if device is None:
+            return self.device == "*" and self.uuid == "*"
+        names = (device.name, device.label, str(device.number))
+        return fnmatchcase(device.uuid or "", self.uuid) and any(
+            fnmatchcase(name, self.device) for name in names
+        )
+
+
+class Delivery(_Model):
+    """`[handlers.NAME.delivery]`: how events are brought to a handler."""
+
+    timeout: LongSpan = Field(default=30.0, description="one attempt is cancelled after this long")
+    max_attempts: int = Field(
+        default=8, ge=1, le=1000, description="after so many an event is given up"
+    )
+    retry_first: LongSpan = Field(
+        default=1.0, description="the pause after a first failure; it doubles with each"
+    )
+    retry_longest: LongSpan = Field(default=300.0, description="no pause is longer")
+    queue: int = Field(
+        default=1000, ge=1, le=100_000, description="so many events may wait; then the oldest go"
+    )
+    every: Span = Field(
+        default=0.0, description="a throttle: two events are at least this long apart"
+    )
+
+
+class HandlerTable(_Model):
+    """`[handlers.NAME]`: a handler and its own settings.
+
+    Attributes:
+        own: every key but use, match and delivery: the handler's own, validated by its model.
+    """
+
+    use: str = Field(min_length=1, description="the entry point's name: log, exec, webhook, ...")
+    match: Match = Match()
+    delivery: Delivery = Delivery()
+    own: dict[str, Any] = Field(default_factory=dict)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _apart(cls, value: Any) -> Any:
+        if not isinstance(value, dict):
+            return value
+        own = {key: held for key, held in value.items() if key not in _RESERVED}
+        return {key: value[key] for key in _RESERVED if key in value} | {"own": own}
+
+
+class JournalSettings(_Model):
+    """`[journal]`: where events are kept."""
+
+    path: Path = Field(
+        default=Path("/var/lib/dmwatch/events.db"), description="an SQLite file; made where missing"
+    )
+    keep: LongSpan = Field(default=90 * 86400.0, description="older events are deleted")
+    max_size: ByteSize = Field(
+        default=ByteSize(256 * 1024**2), ge=1024**2, description="above it the oldest are deleted"
+    )
+
+
+class StreamSettings(_Model):
+    """`[stream]`: the socket for local clients."""
+
+    socket: Path = Field(
+        default=Path("/run/dmwatch/events.sock"), description="a Unix socket, mode 0660"
+    )
+    group: str | None = Field(
+        default=None, description="the socket's group; none: the daemon's own"
+    )
+    max_clients: int = Field(default=256, ge=1, le=10_000, description="more are turned away")
+
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+
+def _handler_name(name: str) -> str:
+    if not _NAME.fullmatch(name) or len(name) > 64:
+        raise ValueError(
+            "a handler's name has letters, digits, dot, dash and underscore, 64 at most"
+        )
+    return name
+
+
+HandlerName = Annotated[str, BeforeValidator(_handler_name)]
+
+
+class Configuration(Settings):
+    """The whole file."""
+
+    handlers: dict[HandlerName, HandlerTable] = Field(
+        default_factory=lambda: {"log": HandlerTable(use="log")}
+    )
+    journal: JournalSettings = JournalSettings()
+    stream: StreamSettings = StreamSettings()
