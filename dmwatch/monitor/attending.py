@@ -15,6 +15,7 @@ from typing import Any, Protocol
 from dmwatch.dm import DeviceMapper
 from dmwatch.errors import DeviceNotFoundError, DmwatchError
 from dmwatch.events import Reason, Severity
+from dmwatch.monitor import faults
 from dmwatch.monitor.governor import Governor
 from dmwatch.monitor.outbox import Outbox
 from dmwatch.monitor.reading import Raw, read
@@ -73,6 +74,11 @@ class Attendant:
         self._by_number: dict[DeviceNumber, asyncio.Task[None]] = {}
         self.governor = Governor(settings.monitor.cpu_share)
 
+    def adopt(self, settings: Settings) -> None:
+        """Go by other settings from now on."""
+        self._settings = settings
+        self.governor.share = settings.monitor.cpu_share
+
     async def call(self, key: Any, function: Callable[[], Any]) -> Any:
         """Call a function where it may hang.
 
@@ -82,16 +88,23 @@ class Attendant:
         workers = self._workers if isinstance(key, DeviceNumber) else self._own
         return await workers.run(key, function, self._settings.monitor.status_timeout)
 
-    async def close(self) -> None:
-        """End all tasks. Calls that hang in the kernel are left behind, and start nothing later."""
+    def stop(self) -> list[asyncio.Task[None]]:
+        """End all tasks, which are given to be waited for, and let the threads go.
+
+        Calls that hang in the kernel are left behind, and start nothing later.
+        """
         tasks = list(self._tasks.values())
         for task in tasks:
             task.cancel()
-        if tasks:
-            await asyncio.wait(tasks)
         self._late.clear()
         self._workers.close()
         self._own.close()
+        return tasks
+
+    async def close(self) -> None:
+        """Stop, and wait until that is over. It waits for no call that hangs."""
+        if tasks := self.stop():
+            await asyncio.wait(tasks)
 
     def attend(self, device: Tracked) -> None:
         """See that a device's inbox is attended to, or its farewell told."""
@@ -149,6 +162,22 @@ class Attendant:
         await self._tell(device, told)
 
     async def _serve(self, device: Tracked, taken: Inbox, *, initial: bool = False) -> None:
+        try:
+            await self._look_at(device, taken, initial=initial)
+        except Exception as error:  # noqa: BLE001 - nothing that the kernel says may end the watch
+            await self._not_understood(device, error, initial=initial)
+
+    async def _not_understood(self, device: Tracked, error: Exception, *, initial: bool) -> None:
+        now = asyncio.get_running_loop().time()
+        failure = Failure.unreadable(error)
+        try:
+            told = device.digest_failure(failure, self._ruling(device), now, initial=initial)
+            await self._tell(device, told)
+        except Exception as another:  # noqa: BLE001 - it cannot even be told
+            faults.log(another)
+        self._after(device, changed=False)
+
+    async def _look_at(self, device: Tracked, taken: Inbox, *, initial: bool) -> None:
         old_nr, before = device.event_nr, device.lines
         taken.anew |= taken.table and not initial and self._made_anew(device)
         told: list[Told] = []
@@ -157,6 +186,8 @@ class Attendant:
             await self._tell(device, list(device.conditions.clear_all(Reason.RECREATED)))
             told = device.anew()
         raw, failure = await self._reading(device, taken)
+        if raw is None or raw.lines is None:
+            device.owe(taken)
         if taken.wants_status:
             device.read_at = asyncio.get_running_loop().time()
         if raw is not None and self._waits_for_table(device, raw):

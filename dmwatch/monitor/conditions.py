@@ -157,6 +157,10 @@ class Conditions:
         self._standing: dict[Id, Standing] = {}
         self._waiting: dict[Id, Waiting] = {}
 
+    def adopt(self, settings: Settings) -> None:
+        """Go by other settings from the next look on."""
+        self._settings = settings
+
     def seed(self, item: Found) -> None:
         """Take what stood when an earlier watcher ended.
 
@@ -298,6 +302,10 @@ class Gauges:
         self._rungs: dict[Id, float] = {}
         self._moved: dict[Id, tuple[tuple[int | str, ...], float]] = {}
         self._counts: dict[Id, deque[tuple[float, int]]] = {}
+
+    def adopt(self, settings: Settings) -> None:
+        """Go by other settings from the next look on."""
+        self._settings = settings
 
     def seed(self, type_: str, key: str | None, at: float) -> None:
         """Remember the rung that stood when an earlier watcher ended."""

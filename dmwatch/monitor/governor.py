@@ -19,7 +19,7 @@ class Governor:
     the pauses grow with it, and the kernel folds what happens meanwhile.
 
     Args:
-        share: of one processor, above 0 up to 1.
+        share: of one processor, above 0 up to 1; may be changed later.
         cpu: gives the processor time used so far, in seconds.
         clock: gives the time, in seconds.
     """
@@ -30,7 +30,7 @@ class Governor:
         cpu: Callable[[], float] = time.process_time,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._share = share
+        self.share = share
         self._cpu = cpu
         self._clock = clock
         self._credit = BURST
@@ -40,10 +40,10 @@ class Governor:
     def owed(self) -> float:
         """How long to pause now, in seconds; 0 while there is credit."""
         cpu, now = self._cpu(), self._clock()
-        self._credit += (now - self._last_time) * self._share - (cpu - self._last_cpu)
+        self._credit += (now - self._last_time) * self.share - (cpu - self._last_cpu)
         self._credit = min(self._credit, BURST)
         self._last_cpu, self._last_time = cpu, now
-        return min(-self._credit / self._share, LONGEST) if self._credit < 0 else 0.0
+        return min(-self._credit / self.share, LONGEST) if self._credit < 0 else 0.0
 
     async def breathe(self) -> None:
         """Pause as long as is owed."""

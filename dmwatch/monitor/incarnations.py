@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from dmwatch.monitor.attending import EVENT_NR_SPAN
 from dmwatch.monitor.snapshot import Changed
@@ -33,3 +34,12 @@ def number_taken(
     if changed.before.name == changed.after.name:
         return False
     return device.diskseq is not None and diskseq(device.number) != device.diskseq
+
+
+def mark(device: Tracked, uevent: Uevent) -> None:
+    """A `change`: one with something of its own to say, or a resume, which may have swapped."""
+    properties: Any = uevent.properties
+    if "DM_ACTION" in properties or any(key.startswith("DM_VERITY_") for key in properties):
+        device.inbox.uevents.append(properties)
+    else:
+        device.inbox.table = True

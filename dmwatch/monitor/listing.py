@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
 from dmwatch.dm import DeviceMapper
-from dmwatch.errors import DeviceNotFoundError
+from dmwatch.errors import DeviceNotFoundError, InterfaceTooOldError
 from dmwatch.ioctl.abi import LIST_UUID_VERSION, Version
 from dmwatch.monitor.snapshot import Changes, Snapshot, compare
 from dmwatch.monitor.tracked import Tracked
@@ -76,3 +77,15 @@ class Lister:
     def _armed_list(self) -> bytes:
         self._dm.arm_poll()
         return self._dm.list_raw().data
+
+
+def too_old(version: Version) -> InterfaceTooOldError:
+    """The refusal to watch with a device-mapper that cannot list what changed."""
+    running = ".".join(map(str, version))
+    return InterfaceTooOldError(
+        "DEV_ARM_POLL",
+        None,
+        errno.ENOTTY,
+        because=f"watching needs device-mapper 4.37 (Linux 4.14) and this kernel has {running}",
+        hint="use a newer kernel",
+    )

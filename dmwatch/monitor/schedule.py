@@ -26,6 +26,10 @@ class Schedule:
         self._settings = settings
         self._heap: list[tuple[float, int, DeviceNumber]] = []
 
+    def adopt(self, settings: Settings) -> None:
+        """Go by other settings from now on."""
+        self._settings = settings
+
     @property
     def next_time(self) -> float:
         """When the first device is due."""

@@ -162,6 +162,7 @@ class Tracked:
         self.next_read = self.next_record = self.next_due = self.scheduled = float("inf")
         self.removing = self.renewed = False
         self.inbox = Inbox()
+        self._owed = Inbox()
         self.conditions = Conditions(settings)
         self.gauges = Gauges(settings)
         self.since: dict[Id, datetime] = {}
@@ -193,6 +194,13 @@ class Tracked:
         """Its targets finish a change after they announced it."""
         return any(find(kind).settles for kind in self.types)
 
+    def adopt(self, settings: Settings) -> None:
+        """Go by other settings, and be read again: what stands may be another set by them."""
+        self._settings = settings
+        self.conditions.adopt(settings)
+        self.gauges.adopt(settings)
+        self.inbox.read = True
+
     def seed(self, standing: Iterable[Condition]) -> None:
         """Take what stood when an earlier watcher ended, before the first look."""
         for condition in standing:
@@ -211,7 +219,14 @@ class Tracked:
     def take(self) -> Inbox:
         """What is to be attended to; the inbox is empty after that."""
         taken, self.inbox = self.inbox, Inbox()
+        owed, self._owed = self._owed, Inbox()
+        taken.table |= owed.table
+        taken.uevents.extendleft(reversed(owed.uevents))
         return taken
+
+    def owe(self, taken: Inbox) -> None:
+        """Keep for the next look what this one did not come to: it read no status."""
+        self._owed = replace(Inbox(), table=taken.table, uevents=taken.uevents)
 
     def poll_after(self) -> float | None:
         """After how many seconds its status wants to be read again; None where it need not be."""

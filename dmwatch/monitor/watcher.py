@@ -34,22 +34,21 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
 from collections.abc import Callable, Iterable, Sequence
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from dmwatch.dm import DeviceMapper
-from dmwatch.errors import DmwatchError, InterfaceTooOldError
+from dmwatch.errors import DmwatchError
 from dmwatch.events import Condition, Event
 from dmwatch.ioctl.abi import LIST_EVENTS_VERSION, Version
 from dmwatch.ioctl.control import ControlLike
 from dmwatch.ioctl.payload import ListedDevice
-from dmwatch.monitor import sysfs
+from dmwatch.monitor import faults, sysfs
 from dmwatch.monitor.attending import Attendant
 from dmwatch.monitor.coverage import Coverage, coverage_of
-from dmwatch.monitor.incarnations import began_anew, number_taken, other_incarnation
-from dmwatch.monitor.listing import Lister
+from dmwatch.monitor.incarnations import began_anew, mark, number_taken, other_incarnation
+from dmwatch.monitor.listing import Lister, too_old
 from dmwatch.monitor.outbox import Outbox
 from dmwatch.monitor.schedule import NEVER, Schedule
 from dmwatch.monitor.settings import Settings
@@ -108,6 +107,7 @@ class Watcher:
         self._heard = asyncio.Event()
         self._fired = False
         self._until = NEVER
+        self._busy_since: float | None = None
         self._uevents: Uevents | None = None
         self._task: asyncio.Task[None] | None = None
 
@@ -150,26 +150,62 @@ class Watcher:
         found = [c for d in self._tracked.values() for c in self._outbox.standing(d)]
         return sorted(found, key=lambda c: c.worst_first)
 
+    def adopt(self, settings: Settings) -> None:
+        """Go by other settings from now on, without a gap.
+
+        Every device is read again: what by the new rungs and rules stands or stands no more is
+        told as raised, changed or cleared.
+        """
+        self._settings = settings
+        self._schedule.adopt(settings)
+        self._attendant.adopt(settings)
+        for device in self._tracked.values():
+            device.adopt(settings)
+            self._attend(device)
+        self._readable.set()
+
+    @property
+    def busy_for(self) -> float:
+        """Seconds since the watcher last waited for something to happen; 0.0 while it waits.
+
+        For a watchdog: it grows without end where the watcher makes no progress.
+        """
+        if self._task is None or self._task.done():
+            return NEVER
+        busy_since = self._busy_since
+        return 0.0 if busy_since is None else asyncio.get_running_loop().time() - busy_since
+
     def coverage(self) -> list[Coverage]:
         """What is watched of each device, how, and what cannot be."""
         devices = [d for d in self._tracked.values() if self._outbox.wants(d)]
         return [coverage_of(d, uevents=self._uevents is not None) for d in devices]
 
     async def _close(self) -> None:
+        """It waits for no call that hangs; cancelled meanwhile, it still lets go of everything."""
+        tasks = self._attendant.stop()
         if self._task:
             self._task.cancel()
-            await asyncio.wait([self._task])
-        await self._attendant.close()
-        self._quiet()
+            tasks.append(self._task)
+        try:
+            if tasks:
+                await asyncio.wait(tasks)
+        finally:
+            self._quiet()
+            self._deafen()
+            self._dm.close()
+            self._outbox.close()
+
+    def _deafen(self) -> None:
+        """Hear no uevents any more."""
         if self._uevents:
             asyncio.get_running_loop().remove_reader(self._uevents.fileno())
             self._uevents.close()
-        self._dm.close()
+            self._uevents = None
 
     async def _begin(self) -> None:
         version: Version = await self._attendant.call("the version", self._dm.version)
         if version < LIST_EVENTS_VERSION:
-            raise _too_old(version)
+            raise too_old(version)
         self._lister.version = version
         self._hear()
         changes = await self._lister.look()
@@ -221,6 +257,8 @@ class Watcher:
         loop = asyncio.get_running_loop()
         beat, retry, pause = loop.time() + self._settings.monitor.heartbeat, NEVER, 0.0
         while True:
+            # an adopted heartbeat may be a shorter one
+            beat = min(beat, loop.time() + self._settings.monitor.heartbeat)
             await self._wait(min(beat, retry), armed=retry is NEVER)
             await self._attendant.governor.breathe()
             await self._take_uevents()
@@ -237,7 +275,8 @@ class Watcher:
         """Look; give the pause after which to look again where that failed, else 0."""
         try:
             await self._look()
-        except (DmwatchError, OSError) as error:
+        except Exception as error:  # noqa: BLE001 - nothing that the kernel says may end the watch
+            faults.log(error)
             await self._outbox.control_failing(error)
             return min(max(2 * pause, PAUSE_FIRST), PAUSE_LONGEST)
         await self._outbox.control_works()
@@ -254,11 +293,13 @@ class Watcher:
             if self._has_fresh():
                 until = min(until, loop.time() + FRESH_INTERVAL)
         self._until = min(until, self._schedule.next_time)
+        self._busy_since = None
         try:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout_at(self._until):
                     await self._readable.wait()
         finally:
+            self._busy_since = loop.time()
             self._quiet()
 
     def _has_fresh(self) -> bool:
@@ -289,6 +330,11 @@ class Watcher:
                 self._take_uevent(uevent)
         except OverrunError:
             await self._resync("the kernel dropped uevents")
+        except OSError as error:
+            # the other two witnesses go on, and `coverage` says that this one is missing
+            self._deafen()
+            await self._resync(f"uevents cannot be heard any more ({error})")
+            return
         loop = asyncio.get_running_loop()
         loop.add_reader(self._uevents.fileno(), self._on_uevents)
 
@@ -299,7 +345,7 @@ class Watcher:
         if other_incarnation(device, uevent):
             device.inbox.anew = device.inbox.table = True
         elif uevent.action == "change":
-            _mark(device, uevent)
+            mark(device, uevent)
         if device.inbox:
             self._attend(device)
 
@@ -415,23 +461,3 @@ class Watcher:
 
 def _identity(uuid: str | None, name: str) -> tuple[str, str]:
     return ("uuid", uuid) if uuid else ("name", name)
-
-
-def _mark(device: Tracked, uevent: Uevent) -> None:
-    """A `change`: one with something of its own to say, or a resume, which may have swapped."""
-    properties: Any = uevent.properties
-    if "DM_ACTION" in properties or any(key.startswith("DM_VERITY_") for key in properties):
-        device.inbox.uevents.append(properties)
-    else:
-        device.inbox.table = True
-
-
-def _too_old(version: Version) -> InterfaceTooOldError:
-    running = ".".join(map(str, version))
-    return InterfaceTooOldError(
-        "DEV_ARM_POLL",
-        None,
-        errno.ENOTTY,
-        because=f"watching needs device-mapper 4.37 (Linux 4.14) and this kernel has {running}",
-        hint="use a newer kernel",
-    )
