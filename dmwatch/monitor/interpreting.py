@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from dmwatch.dm import DeviceInfo
-from dmwatch.errors import DmwatchError, StatusParseError
+from dmwatch.errors import StatusParseError
 from dmwatch.monitor import faults
 from dmwatch.monitor.conditions import TABLE, Found, Gauges, Look, Scope, essence, row_of
 from dmwatch.monitor.device_rows import ERROR_TARGET, STATUS_UNREADABLE, found, of_record

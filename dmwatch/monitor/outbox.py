@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Iterator
+from datetime import datetime
 from fnmatch import fnmatchcase
 from typing import Any
 
 from dmwatch.events import Condition, Event, Reason, Severity, State
 from dmwatch.monitor.conditions import Found, Step
 from dmwatch.monitor.device_rows import CONTROL_FAILING
+from dmwatch.monitor.settings import utc_now
 from dmwatch.monitor.teller import Teller
 from dmwatch.monitor.tracked import Happened, Told, Tracked
 from dmwatch.names import printable
@@ -43,6 +45,7 @@ class Outbox:
         found = await self._queue.get()
         self._room.release()
         if isinstance(found, BaseException):
+            self._queue.put_nowait(found)  # for whoever asks again
             raise found
         return found
 
@@ -62,9 +65,11 @@ class Outbox:
         """Tell about a device, in order; the first event carries what the kernel folded."""
         if not self.wants(device, *([old_name] if old_name else [])):
             return
+        # when it was seen; there may be no room for it until much later
+        seen = utc_now()
         for item in told:
             await self._make_room()
-            self._put(self._event(device, item, coalesced))
+            self._put(self._event(device, item, coalesced, seen))
             coalesced = 0
 
     def standing(self, device: Tracked) -> Iterator[Condition]:
@@ -106,21 +111,23 @@ class Outbox:
 
     async def heartbeat(self, devices: int) -> None:
         """Tell that watching goes on."""
-        summary = f"watching {devices} devices"
+        summary, seen = f"watching {devices} devices", utc_now()
         await self._make_room()
+        data = {"devices": devices}
         self._put(
             self._teller.moment(
-                "dmwatch.heartbeat", Severity.DEBUG, None, summary, data={"devices": devices}
+                "dmwatch.heartbeat", Severity.DEBUG, None, summary, time=seen, data=data
             )
         )
 
     async def resynced(self, reason: str) -> None:
         """Tell that something was lost and everything is looked at again."""
-        summary = f"{reason}: every device is looked at again"
+        summary, seen = f"{reason}: every device is looked at again", utc_now()
         await self._make_room()
+        data = {"reason": reason}
         self._put(
             self._teller.moment(
-                "dmwatch.resynced", Severity.NOTICE, None, summary, data={"reason": reason}
+                "dmwatch.resynced", Severity.NOTICE, None, summary, time=seen, data=data
             )
         )
 
@@ -130,24 +137,35 @@ class Outbox:
             row = CONTROL_FAILING
             summary = f"device-mapper does not answer: {error}"
             self._control = Found(row.type, None, row.severities[0], summary, advice=row.advice)
-            await self._make_room()
-            self._put(self._teller.step(Step(State.RAISED, self._control), None))
+            await self._put_step(Step(State.RAISED, self._control))
 
     async def control_works(self) -> None:
         """Tell, once, that the list of devices can be had again."""
         if self._control is not None:
             step = Step(State.CLEARED, self._control, Reason.HEALTHY)
             self._control = None
-            await self._make_room()
-            self._put(self._teller.step(step, None))
+            await self._put_step(step)
+
+    async def _put_step(self, step: Step) -> None:
+        seen = utc_now()
+        await self._make_room()
+        self._put(self._teller.step(step, None, time=seen))
 
     async def fail(self, error: BaseException) -> None:
         """End the iteration with an error."""
         await self._make_room()
         self._queue.put_nowait(error)
 
-    def _event(self, device: Tracked, item: Told, coalesced: int) -> Event:
-        more: dict[str, Any] = {"event_nr": device.event_nr, "coalesced": coalesced}
+    def close(self) -> None:
+        """End the iteration, once what was told is read."""
+        self._queue.put_nowait(StopAsyncIteration())
+
+    def _event(self, device: Tracked, item: Told, coalesced: int, seen: datetime) -> Event:
+        more: dict[str, Any] = {
+            "event_nr": device.event_nr,
+            "coalesced": coalesced,
+            "time": seen,
+        }
         if isinstance(item, Happened):
             return self._moment(device, item, more)
         event = self._teller.step(item, device.ref, **more)

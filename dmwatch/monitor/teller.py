@@ -38,15 +38,20 @@ class Teller:
         severity: Severity,
         device: DeviceRef | None,
         summary: str,
+        *,
+        time: datetime | None = None,
         **more: Any,
     ) -> Event:
-        """An event; its summary begins with the device's label."""
+        """An event; its summary begins with the device's label. `time`: when it was seen, if past.
+
+        It gets its number now: events are numbered in the order in which they are read.
+        """
         self._sequence += 1
         sentence = f"{device.label}: {summary}" if device else summary
         return Event(
             id=f"{self._epoch}-{self._sequence}",
             sequence=self._sequence,
-            time=datetime.now(UTC),
+            time=time or datetime.now(UTC),
             host=self._host,
             boot_id=self._boot_id,
             type=type_,

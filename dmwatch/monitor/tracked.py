@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from dmwatch.events import Condition, DeviceRef
@@ -24,7 +25,7 @@ from dmwatch.monitor.settings import Settings
 from dmwatch.monitor.tables import changes
 from dmwatch.names import DeviceName, DeviceNumber, DeviceUuid, label, printable
 from dmwatch.severity import Severity
-from dmwatch.targets import Moment, Seen, Target, find
+from dmwatch.targets import Moment, Seen, find
 from dmwatch.targets.catalogue import StallType
 
 POLL_USUAL = 10.0
@@ -316,7 +317,7 @@ def _of_uevents(lines: tuple[LineSeen, ...], taken: Inbox, obscure: Obscure) -> 
     first = {line.seen.type: line.seen for line in reversed(lines)}
     for properties in taken.uevents:
         for _, seen in sorted(first.items()):
-            yield from _moments(seen, lambda t, p=properties: t.uevent(p), obscure)
+            yield from _told_by(seen, partial(find(seen.type).uevent, properties), obscure)
 
 
 def _of_lines(
@@ -326,14 +327,14 @@ def _of_lines(
     for line in before:
         if seen := now.get(line.seen.start):
             old = line.seen
-            yield from _moments(old, lambda t, o=old, n=seen: t.moments(o, n), obscure)
+            yield from _told_by(old, partial(find(old.type).moments, old, seen), obscure)
 
 
-def _moments(
-    seen: Seen, find_them: Callable[[Target], tuple[Moment, ...]], obscure: Obscure
+def _told_by(
+    seen: Seen, moments: Callable[[], tuple[Moment, ...]], obscure: Obscure
 ) -> list[Happened]:
     try:
-        return [Happened(moment, target=seen.type) for moment in find_them(find(seen.type))]
+        return [Happened(moment, target=seen.type) for moment in moments()]
     except Exception as error:  # noqa: BLE001 - whatever a kernel says, watching goes on
         item = not_understood(seen, error)
         obscure[item.id] = item

@@ -39,7 +39,6 @@ from types import TracebackType
 from typing import Self
 
 from dmwatch.dm import DeviceMapper
-from dmwatch.errors import DmwatchError
 from dmwatch.events import Condition, Event
 from dmwatch.ioctl.abi import LIST_EVENTS_VERSION, Version
 from dmwatch.ioctl.control import ControlLike
