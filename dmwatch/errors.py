@@ -11,6 +11,9 @@ DmwatchError
 |   +-- TableParseError
 +-- ReplyError                        bytes from the kernel that do not hold together
 |   +-- ReplyTooLargeError            the reply outgrew every buffer allowed for it
++-- UdevError                         udev cannot be waited for; nothing was changed
+|   +-- UdevTimeoutError (TimeoutError)  udev did not finish in time; the change itself was made
++-- DeviceMismatchError               a device of that name is there, and another one
 +-- ControlError (OSError)            the control node cannot be opened
 |   +-- NoDeviceMapperError           there is none: no device-mapper here
 |   +-- ControlNotPermittedError      not allowed
@@ -123,6 +126,37 @@ class ReplyError(DmwatchError):
 
 class ReplyTooLargeError(ReplyError):
     """The reply outgrew the largest buffer allowed, or the one given to a message."""
+
+
+class UdevError(DmwatchError):
+    """udev cannot be waited for. Nothing was changed."""
+
+
+class UdevTimeoutError(UdevError, TimeoutError):
+    """udev did not finish in time. The change itself was made; links in /dev may be missing."""
+
+
+class DeviceMismatchError(DmwatchError):
+    """A device of that name is there already, and is another one than was asked for.
+
+    Attributes:
+        device: its name.
+        field: what differs first: `uuid`, or a line of its table and a field in it.
+        wanted: what was asked for, as text; "" where it could be a key.
+        found: what is there, as text; "" where it could be a key.
+    """
+
+    def __init__(self, device: str, field: str, wanted: str, found: str) -> None:
+        shown = f": wanted {shorten(wanted)}, found {shorten(found)}" if wanted or found else ""
+        super().__init__(
+            f"device {device} is there already and differs in {field}{shown}",
+            because="somebody else made it, or it was made for another purpose",
+            hint="choose another name, or take the other device down",
+        )
+        self.device = device
+        self.field = field
+        self.wanted = wanted
+        self.found = found
 
 
 class ControlError(DmwatchError, OSError):
