@@ -111,7 +111,7 @@ def test_an_unreadable_line_is_told_and_not_covered(device: Device) -> None:
     device.put(("striped", STRIPED, "gibberish"))
     found = device.look()
     item = only(found)
-    assert (item.type, item.key) == ("device.status-unreadable", None)
+    assert (item.type, item.key) == ("device.status-unreadable", "0")
     assert (item.scope, item.target) == ((0, "striped"), "striped")
     assert set(item.data) == {"target", "field", "position"}
     assert found.covered == {None, TABLE}
@@ -200,7 +200,7 @@ def test_flapping_names_its_path(device: Device) -> None:
     device.kernel.set_status("vol", 0, status.format(5))
     item = only(device.look(10.0))
     assert (item.type, item.key) == ("multipath.path-flapping", "254:0")
-    assert item.summary == "254:0 it failed 5 times or more within 10 min"
+    assert item.summary == "path 254:0 has failed 5 times or more within 10 minutes"
     assert item.data == {"failures": 5}
 
 
