@@ -19,6 +19,7 @@ class Coverage:
         device: its name.
         label: what its owner calls it.
         number: its device number.
+        uuid: its uuid, or None.
         targets: its target types.
         how: by what changes are seen: event, uevent, poll.
         poll: seconds between two polls of its status, or None where it is not polled.
@@ -29,6 +30,7 @@ class Coverage:
     device: str
     label: str
     number: str
+    uuid: str | None
     targets: tuple[str, ...]
     how: tuple[str, ...]
     poll: float | None
@@ -54,6 +56,7 @@ def coverage_of(device: Tracked, *, uevents: bool) -> Coverage:
         device=device.name.printable,
         label=device.ref.label,
         number=str(device.number),
+        uuid=device.ref.uuid,
         targets=tuple(map(printable, kinds)),
         how=tuple(how),
         poll=poll,

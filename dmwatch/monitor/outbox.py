@@ -37,6 +37,7 @@ class Outbox:
         # an event gets its number once there is room for it: so they are read in its order
         self._room = asyncio.Semaphore(QUEUE_LENGTH)
         self._control: Found | None = None
+        self._control_since = utc_now()
 
     async def get(self) -> Event:
         """The next event. Raises what ended the watch."""
@@ -93,6 +94,18 @@ class Outbox:
                 data=dict(item.data),
             )
 
+    def standing_itself(self) -> Iterator[Condition]:
+        """What stands on the watching itself."""
+        if self._control is not None:
+            yield Condition(
+                type=self._control.type,
+                severity=self._control.severity,
+                device=None,
+                since=self._control_since,
+                summary=printable(self._control.summary),
+                advice=self._control.advice,
+            )
+
     def gone_before(self, condition: Condition) -> None:
         """What stood before watching began is over with its device."""
         event = self._teller.moment(
@@ -136,6 +149,7 @@ class Outbox:
         if self._control is None:
             row = CONTROL_FAILING
             summary = f"device-mapper does not answer: {error}"
+            self._control_since = utc_now()
             self._control = Found(row.type, None, row.severities[0], summary, advice=row.advice)
             await self._put_step(Step(State.RAISED, self._control))
 

@@ -147,6 +147,7 @@ class Watcher:
     def conditions(self) -> list[Condition]:
         """What stands now, worst first."""
         found = [c for d in self._tracked.values() for c in self._outbox.standing(d)]
+        found += self._outbox.standing_itself()
         return sorted(found, key=lambda c: c.worst_first)
 
     def adopt(self, settings: Settings) -> None:

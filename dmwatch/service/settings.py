@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Annotated, Any
@@ -41,20 +42,28 @@ class Match(_Model):
 
     def fits(self, event: Event) -> bool:
         """Say whether a handler with this match gets the event."""
+        device = event.device
         return (
-            event.severity.rank >= self.severity.rank
-            and any(fnmatchcase(event.type, pattern) for pattern in self.types)
+            self.fits_kind(event.type, event.severity, event.target)
             and (self.states is None or event.state is None or event.state in self.states)
-            and fnmatchcase(event.target or "", self.target)
-            and self._fits_device(event)
+            and (
+                self.fits_device((device.name, device.label, str(device.number)), device.uuid)
+                if device
+                else self.device == self.uuid == "*"
+            )
         )
 
-    def _fits_device(self, event: Event) -> bool:
-        device = event.device
-        if device is None:
-            return self.device == "*" and self.uuid == "*"
-        names = (device.name, device.label, str(device.number))
-        return fnmatchcase(device.uuid or "", self.uuid) and any(
+    def fits_kind(self, type_: str, severity: Severity, target: str | None) -> bool:
+        """Say whether an event of this kind fits, on whatever device."""
+        return (
+            severity.at_least(self.severity)
+            and any(fnmatchcase(type_, pattern) for pattern in self.types)
+            and fnmatchcase(target or "", self.target)
+        )
+
+    def fits_device(self, names: Iterable[str], uuid: str | None) -> bool:
+        """Say whether events about this device fit."""
+        return fnmatchcase(uuid or "", self.uuid) and any(
             fnmatchcase(name, self.device) for name in names
         )
 

@@ -112,3 +112,12 @@ class MomentType:
 
 
 CatalogueRow = ConditionType | GaugeType | StallType | FlapType
+
+
+def worst(row: CatalogueRow) -> Severity | None:
+    """The worst severity that a condition can have by default; None for a gauge without rungs."""
+    if isinstance(row, GaugeType):
+        found = [rung.severity for rung in row.rungs]
+    else:
+        found = list(row.severities) if isinstance(row, ConditionType) else [row.severity]
+    return max(found, key=lambda severity: severity.rank, default=None)

@@ -64,10 +64,12 @@ class TestControl:
             kernel.fail(Command.LIST_DEVICES, errno.ENOMEM, times=4)
             kernel.tell()
             told = await watched.wait("dmwatch.control-failing", state="raised")
+            assert watched.standing() == [("dmwatch.control-failing", None, "critical")]
             assert (told.severity, told.device, bool(told.advice)) == ("critical", None, True)
             cleared = await watched.wait("dmwatch.control-failing", state="cleared")
             assert cleared.reason == "healthy"
             await watched.settle()
+            assert watched.standing() == []
             assert len(watched.all("dmwatch.control-failing")) == 2
 
     @pytest.mark.parametrize("command", [Command.DEV_ARM_POLL, Command.LIST_DEVICES])
