@@ -132,6 +132,7 @@ def test_info_of_an_absent_name_says_which_command_and_device(dm: DeviceMapper) 
     assert error.reply is not None
 
 
+@pytest.mark.parity("B3")
 def test_a_chosen_minor_is_taken_once(
     dm: DeviceMapper, make: Make, device_name: Name, dmsetup: Dmsetup
 ) -> None:
@@ -155,6 +156,7 @@ def test_the_longest_name_and_uuid_reach_the_kernel_whole(
     dm.remove(name)
 
 
+@pytest.mark.parity("B19")
 def test_names_that_cannot_be_are_refused_before_the_kernel(dm: DeviceMapper) -> None:
     before = dm.list_devices()
     for name in ("", "a/b", "a\x00b", "n" * 128, ".", "control"):
@@ -397,6 +399,7 @@ def test_prefixes_filter_the_list_or_are_said_to_be_too_new(dm: DeviceMapper, ma
     assert found(name_prefix="nothing") == set()
 
 
+@pytest.mark.parity("B8")
 def test_undecodable_names_and_uuids_do_not_break_the_list(
     dm: DeviceMapper, device_name: Name
 ) -> None:

@@ -223,6 +223,7 @@ def test_a_message_without_a_reply_gives_none(dm: DeviceMapper, make: Make) -> N
     assert dm.message(name, "@stats_list").text == ""
 
 
+@pytest.mark.parity("B23")
 def test_a_message_whose_reply_does_not_fit_is_sent_once(dm: DeviceMapper, make: Make) -> None:
     """Where a reply overflows the kernel does not clear the counters that it could not print."""
     name = make("stats", ZERO)

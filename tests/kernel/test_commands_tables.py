@@ -286,6 +286,7 @@ class Spying(Control):
         self.answered, self.buffer = bytes(buffer), buffer
 
 
+@pytest.mark.parity("B18")
 @pytest.mark.parametrize("flags", [Flags(0), Flags.SECURE_DATA], ids=["plain", "secure"])
 def test_a_table_loaded_as_secure_stays_in_no_buffer(make: Make, flags: Flags) -> None:
     lower = make("lower", ZERO)

@@ -86,6 +86,8 @@ class Waiting:
         return found
 
 
+@pytest.mark.parity("B1")
+@pytest.mark.parity("B2")
 def test_wait_ends_with_an_event_and_gives_the_status(
     dm: DeviceMapper, paths: Paths, dmsetup: Dmsetup
 ) -> None:
@@ -176,6 +178,7 @@ def interrupted() -> Iterator[Callable[[Callable[[], None], Callable[[], None]],
     signal.signal(signal.SIGUSR1, before)
 
 
+@pytest.mark.parity("B2")
 def test_a_signal_whose_handler_returns_does_not_end_wait(
     dm: DeviceMapper,
     paths: Paths,

@@ -228,6 +228,8 @@ NEW_FEATURES: list[tuple[FlakeyFeature, ...]] = [
 ]
 
 
+@pytest.mark.parity("B4")
+@pytest.mark.parity(48)
 def test_flakey(make: Make, loop: Loop) -> None:
     below = number(loop(2))
     device = make(FlakeyTable(below, Sectors(0), 5, 0))

@@ -26,6 +26,7 @@ def test_a_number_outside_64_bits_is_refused(field: str, value: int) -> None:
     assert (caught.value.target, caught.value.field) == ("zero", field)
 
 
+@pytest.mark.parity("B19")
 def test_a_nul_in_the_text_is_refused_without_showing_it() -> None:
     with pytest.raises(InvalidTableError, match="cannot contain NUL") as caught:
         TargetLine(0, 8, "crypt", "aes secret\0")

@@ -54,6 +54,8 @@ def make_dirty(cache: Any) -> Seen:
     return seen
 
 
+@pytest.mark.parity("B5")
+@pytest.mark.parity(79)
 @pytest.mark.parametrize(
     ("words", "mode", "policy"),
     [

@@ -118,6 +118,7 @@ GOOD: dict[str, st.SearchStrategy[bytes]] = {
 GOOD["snapshot"] = GOOD["devices without uuids"] = GOOD["devices without events"] = GOOD["devices"]
 
 
+@pytest.mark.parity("B9")
 @pytest.mark.parametrize("name", DECODERS)
 @given(data=st.data())
 def test_any_bytes_are_a_value_or_a_reply_error(name: str, data: st.DataObject) -> None:

@@ -140,6 +140,7 @@ def as_json(value: Any) -> str:
     return json.dumps(plain(value), allow_nan=False)
 
 
+@pytest.mark.parity("B9")
 @every_target
 @often
 @given(data=st.data())
@@ -161,6 +162,7 @@ def as_status(value: TargetStatus | TargetTable) -> TargetStatus:
     return value
 
 
+@pytest.mark.parity("B9")
 @every_target
 @often
 @given(data=st.data())

@@ -258,6 +258,8 @@ def test_resume_does_not_take_the_flag_that_suspends(dm: DeviceMapper, kernel: F
     assert kernel.calls == []
 
 
+@pytest.mark.parity("B1")
+@pytest.mark.parity("B2")
 def test_wait_gives_the_status_once_the_number_differs(
     dm: DeviceMapper, kernel: FakeKernel
 ) -> None:
@@ -336,6 +338,7 @@ def test_a_device_is_found_by_name_uuid_and_number(dm: DeviceMapper, kernel: Fak
         assert (info.name, info.uuid, info.number) == ("a", "LVM-a", number)
 
 
+@pytest.mark.parity("B3")
 def test_a_minor_can_be_chosen(dm: DeviceMapper) -> None:
     assert dm.create("a", minor=7).number.minor == 7
     with pytest.raises(DeviceBusyError, match="the minor number is taken"):
@@ -345,6 +348,7 @@ def test_a_minor_can_be_chosen(dm: DeviceMapper) -> None:
         dm.create("c", minor=1 << 20)
 
 
+@pytest.mark.parity("B8")
 def test_a_name_that_is_not_unicode_does_not_break_listing(
     dm: DeviceMapper, kernel: FakeKernel
 ) -> None:
@@ -356,6 +360,7 @@ def test_a_name_that_is_not_unicode_does_not_break_listing(
     assert dm.info(kernel.device("control").number).name == "control"
 
 
+@pytest.mark.parity("B19")
 @pytest.mark.parametrize("name", ["", "a/b", "a\0b", "n" * 128, "control", ".", ".."])
 def test_a_name_that_cannot_be_is_refused_before_the_kernel(
     dm: DeviceMapper, kernel: FakeKernel, name: str

@@ -24,6 +24,7 @@ def test_a_missing_node_means_no_device_mapper(tmp_path: Path) -> None:
     assert isinstance(caught.value, OSError)
 
 
+@pytest.mark.parity("B25")
 @pytest.mark.parametrize(
     ("number", "kind"),
     [

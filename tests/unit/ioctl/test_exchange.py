@@ -165,6 +165,7 @@ def test_a_full_buffer_is_doubled_and_asked_again_with_a_fresh_request(command: 
     assert (answer.data, answer.capacity) == (b"data", 2048)
 
 
+@pytest.mark.parity("B23")
 @pytest.mark.parametrize("command", [c for c in Command if c not in GROWING])
 def test_a_command_whose_reply_cannot_grow_is_not_sent_twice(command: Command) -> None:
     control = Scripted(full)
@@ -203,6 +204,7 @@ def test_an_interrupted_command_is_sent_again(command: Command) -> None:
     assert control.sent[0] == control.sent[1] == control.sent[2]
 
 
+@pytest.mark.parity("B23")
 def test_an_interrupted_message_is_not_sent_again() -> None:
     control = Scripted(errno.EINTR)
     with pytest.raises(InterruptedCommandError, match="TARGET_MSG of a failed") as caught:
@@ -259,6 +261,7 @@ def test_an_error_carries_command_device_errno_and_both_headers() -> None:
     assert isinstance(error.__cause__, OSError)
 
 
+@pytest.mark.parity("B18")
 def test_secure_data_leaves_nothing_in_the_buffer() -> None:
     control = Scripted(reply(b"table with a key"))
     answer = exchange(
@@ -268,6 +271,7 @@ def test_secure_data_leaves_nothing_in_the_buffer() -> None:
     assert control.buffers == [bytearray(400)]
 
 
+@pytest.mark.parity("B18")
 def test_secure_data_leaves_nothing_in_the_buffer_of_a_refused_command() -> None:
     control = Scripted(errno.EINVAL)
     with pytest.raises(CommandError):

@@ -160,6 +160,7 @@ def test_unwritten_flags_of_an_old_kernel_are_not_read() -> None:
     assert (first.event_nr, first.uuid) == (0, None)
 
 
+@pytest.mark.parity("B8")
 def test_a_name_that_is_not_unicode_does_not_break_the_list() -> None:
     raw = PLAIN.replace(b"vg-x", b"vg-\xff")
     (_, second) = decode_devices(raw, uuids=False)
@@ -260,6 +261,7 @@ def test_a_message() -> None:
     assert encode_message(0x1122, "create_thin 7") == x("2211000000000000") + b"create_thin 7\0"
 
 
+@pytest.mark.parity("B19")
 @pytest.mark.parametrize(
     ("sector", "text"),
     [(0, ""), (0, " \t"), (0, "a\0b"), (-1, "a"), (1 << 64, "a")],

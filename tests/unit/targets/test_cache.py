@@ -28,6 +28,8 @@ BLOCK = Sectors(128)
 BACK = ("writeback",)
 
 
+@pytest.mark.parity("B5")
+@pytest.mark.parity("B21")
 @pytest.mark.parametrize(
     ("text", "table"),
     [
@@ -78,6 +80,7 @@ def test_mode_of_a_table(features: tuple[str, ...], mode: CacheMode) -> None:
     assert CacheTable(*DEVICES, BLOCK, features, "smq").mode is mode
 
 
+@pytest.mark.parity("B5")
 @pytest.mark.parametrize(
     ("text", "field", "position"),
     [
@@ -188,6 +191,7 @@ def test_status(text: str, status: object) -> None:
     assert CACHE.status(text) == status
 
 
+@pytest.mark.parity("B5")
 @pytest.mark.parametrize(
     ("text", "field", "position"),
     [

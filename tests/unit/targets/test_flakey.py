@@ -31,6 +31,9 @@ def table(*features: FlakeyFeature, up: int = 5, down: int = 7) -> FlakeyTable:
 TABLES = [
     ("0", table()),
     ("1 drop_writes", table(DROP)),
+    ("1 error_writes", table(ERROR_WRITES)),
+    ("6 corrupt_bio_byte 32 r 1 0 drop_writes", table(FlakeyCorrupt(32, READ, 1, 0), DROP)),
+    ("6 drop_writes corrupt_bio_byte 32 r 1 0", table(DROP, FlakeyCorrupt(32, READ, 1, 0))),
     ("2 error_reads error_writes", table(ERROR_READS, ERROR_WRITES)),
     ("5 corrupt_bio_byte 32 r 1 0", table(FlakeyCorrupt(32, READ, 1, 0))),
     (
@@ -44,6 +47,16 @@ TABLES = [
 ]
 
 
+@pytest.mark.parity(48)
+@pytest.mark.parity(51)
+@pytest.mark.parity(52)
+@pytest.mark.parity(45)
+@pytest.mark.parity(47)
+@pytest.mark.parity(49)
+@pytest.mark.parity(50)
+@pytest.mark.parity(53)
+@pytest.mark.parity("B4")
+@pytest.mark.parity("B21")
 @pytest.mark.parametrize(("text", "parsed"), TABLES)
 def test_table_reads_and_writes(text: str, parsed: FlakeyTable) -> None:
     full = f"254:0 16 5 7 {text}"
@@ -51,6 +64,9 @@ def test_table_reads_and_writes(text: str, parsed: FlakeyTable) -> None:
     assert parsed.format() == full
 
 
+@pytest.mark.parity("B22")
+@pytest.mark.parity(46)
+@pytest.mark.parity(47)
 @pytest.mark.parametrize(
     ("text", "parsed"),
     [

@@ -73,6 +73,7 @@ def told(error: BaseException | None) -> str:
     return "".join(parts) + told(error.__context__)
 
 
+@pytest.mark.parity("B18")
 @pytest.mark.parametrize("value", VALUES, ids=lambda value: type(value).__name__)
 def test_no_way_of_showing_a_value_shows_the_key(
     value: Any, caplog: pytest.LogCaptureFixture

@@ -32,6 +32,7 @@ def test_table_reads_and_writes(text: str, table: ThinTable) -> None:
     assert table.format() == text
 
 
+@pytest.mark.parity("B7")
 @pytest.mark.parametrize("answer", ["Fail", "-"])
 def test_the_kernel_may_answer_without_a_table(answer: str) -> None:
     table = THIN.table(answer)
@@ -59,6 +60,8 @@ def test_table_errors(text: str, field: str, position: int) -> None:
     assert (caught.value.field, caught.value.position) == (field, position)
 
 
+@pytest.mark.parity(44)
+@pytest.mark.parity("B25")
 @pytest.mark.parametrize(
     ("table", "field"),
     [
@@ -74,6 +77,7 @@ def test_rules(table: ThinTable, field: str) -> None:
     assert caught.value.field == field
 
 
+@pytest.mark.parity("B7")
 @pytest.mark.parametrize(
     ("text", "status"),
     [

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from dmwatch.errors import InvalidMessageError, InvalidTableError, StatusParseError, TableParseError
@@ -58,20 +60,27 @@ WORKING = ThinPoolWorking(
 FULL = "0 116/1024 512/512 - out_of_data_space discard_passdown queue_if_no_space - 256 "
 
 
+@pytest.mark.parity(69)
 @pytest.mark.parametrize(("text", "table"), TABLES)
 def test_table_reads_and_writes(text: str, table: ThinPoolTable) -> None:
     assert POOL.table(text) == table
     assert table.format() == text
 
 
+@pytest.mark.parity(70)
 def test_table_without_the_number_of_features() -> None:
     assert POOL.table("254:0 254:1 128 100") == TABLES[0][1]
 
 
+@pytest.mark.parity("B6")
 @pytest.mark.parametrize(
     ("text", "status"),
     [
         (FULL, WORKING),
+        (
+            FULL.replace("discard_passdown", "ignore_discard"),
+            replace(WORKING, discard=Discard.IGNORE),
+        ),
         ("Fail", ThinPoolFail()),
         ("Error", ThinPoolError()),
     ],
