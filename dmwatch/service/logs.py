@@ -1,0 +1,203 @@
+"""The daemon's log: structlog, one line for one event, JSON or columns for people.
+
+The keys of a JSON line are stable: `message`, `level`, `logger`, `time`, then what the message is
+about. Where the line goes to the journal it starts with `<N>`, its priority. What other packages
+say through `logging` and `warnings` comes out in the same form.
+
+A logger is asked for with `get`; until `configure` is called structlog's own defaults hold, so that
+commands and tests can use everything here without a set-up.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, MutableMapping
+from enum import StrEnum
+from typing import Any
+
+import structlog
+from pydantic import BaseModel, ConfigDict, Field
+
+from dmwatch.names import printable
+from dmwatch.service.lines import Lines, is_journal
+from dmwatch.severity import Severity
+
+Fields = MutableMapping[str, Any]
+_FIRST = ("message", "level", "logger", "time")
+_METHODS = {"warn": "warning", "exception": "error", "fatal": "critical", "msg": "info"}
+
+
+class Format(StrEnum):
+    """How a line looks."""
+
+    AUTO = "auto"
+    JSON = "json"
+    CONSOLE = "console"
+
+
+class LogSettings(BaseModel):
+    """`[log]`: the daemon's own log, on standard output."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format: Format = Field(
+        default=Format.AUTO, description="auto: console on a terminal, JSON lines elsewhere"
+    )
+    level: Severity = Field(default=Severity.INFO, description="this and worse")
+
+
+class _Output:
+    """Where lines go and how they look; replaced as a whole by `configure`."""
+
+    def __init__(self, settings: LogSettings, descriptor: int) -> None:
+        terminal = os.isatty(descriptor)
+        self.rank = settings.level.rank
+        self.lines = Lines(descriptor)
+        self.journal = is_journal(descriptor)
+        self.render = _json if _wants_json(settings.format, terminal) else _console(terminal)
+
+    def write(self, fields: Fields) -> None:
+        severity = Severity(fields["level"])
+        prefix = f"<{severity.priority}>" if self.journal else ""
+        self.lines.write(self.render(fields), prefix)
+
+
+_output: _Output | None = None
+
+
+def configure(settings: LogSettings | None = None, descriptor: int = 1) -> None:
+    """Set up the log, or change it: loggers that were given out before follow.
+
+    Args:
+        settings: the defaults where None.
+        descriptor: where lines go: standard output.
+    """
+    global _output  # noqa: PLW0603 - there is one log, as there is one standard output
+    _output = _Output(settings or LogSettings(), descriptor)
+    structlog.configure(
+        processors=[
+            _filter,
+            structlog.processors.TimeStamper("iso", key="time"),
+            _exception,
+            _last,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.NOTSET),
+        logger_factory=lambda *_: None,
+        cache_logger_on_first_use=True,
+    )
+    logging.captureWarnings(capture=True)
+    root = logging.getLogger()
+    root.handlers[:] = [_Routed()]
+    root.setLevel(logging.INFO if _output.rank else logging.DEBUG)
+
+
+def get(name: str, **bound: Any) -> Any:
+    """Give a logger; `name` stands in each of its lines as `logger`.
+
+    Its methods are debug, info, warning, error, critical and exception. A line about an event
+    names its severity, as in `log.info(sentence, severity=event.severity)`; it then has that
+    level, and is written whatever level the log has.
+    """
+    return structlog.get_logger(logger=name, **bound)
+
+
+def flush() -> None:
+    """Give lines that a slow reader has not taken yet a last chance, half a second at most."""
+    if _output is not None:
+        _output.lines.flush()
+
+
+def _wants_json(chosen: Format, terminal: bool) -> bool:
+    return chosen is Format.JSON or (chosen is Format.AUTO and not terminal)
+
+
+# Processors
+
+
+def _filter(_logger: Any, method: str, fields: Fields) -> Fields:
+    severity = fields.pop("severity", None)
+    level = _level(severity, method)
+    if severity is None and _output is not None and level.rank < _output.rank:
+        raise structlog.DropEvent
+    fields["level"] = str(level)
+    return fields
+
+
+def _level(severity: Any, method: str) -> Severity:
+    try:
+        return Severity(severity or _METHODS.get(method, method))
+    except ValueError:
+        return Severity.INFO
+
+
+def _exception(logger: Any, method: str, fields: Fields) -> Fields:
+    return structlog.processors.format_exc_info(logger, method, fields)
+
+
+def _last(_logger: Any, _method: str, fields: Fields) -> Any:
+    message = fields.pop("event")
+    ordered: Fields = {"message": message, "level": fields.pop("level")}
+    ordered.update((key, fields.pop(key)) for key in _FIRST if key in fields)
+    ordered.update(fields)
+    if _output is not None:
+        _output.write(ordered)
+    raise structlog.DropEvent
+
+
+# Renderers
+
+
+_render_json = structlog.processors.JSONRenderer()
+
+
+def _json(fields: Fields) -> str:
+    try:
+        return str(_render_json(None, "", fields))
+    except (TypeError, ValueError, RecursionError):
+        return str(_render_json(None, "", {key: repr(held) for key, held in fields.items()}))
+
+
+def _console(terminal: bool) -> Callable[[Fields], str]:
+    colours = terminal and not os.environ.get("NO_COLOR")
+    render = structlog.dev.ConsoleRenderer(
+        colors=colours,
+        event_key="message",
+        timestamp_key="time",
+        sort_keys=False,
+        exception_formatter=structlog.dev.plain_traceback,
+    )
+
+    def line(fields: Fields) -> str:
+        trace = fields.pop("exception", None)
+        # names come from outside: nothing in them may steer a terminal or begin a line
+        shown = {
+            key: printable(held) if isinstance(held, str) else held for key, held in fields.items()
+        }
+        text = str(render(None, "", shown))
+        if trace is None:
+            return text
+        return f"{text}\n{trace}" if terminal else f"{text} exception={printable(trace)!r}"
+
+    return line
+
+
+class _Routed(logging.Handler):
+    """Brings what is said through `logging` into the same log."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        level = next((name for number, name in _LEVELS if record.levelno >= number), Severity.DEBUG)
+        try:
+            message = record.getMessage()
+        except Exception:  # noqa: BLE001 - a wrong format string is no reason to fall
+            message = str(record.msg)
+        log = getattr(get(record.name), level.value)
+        log(message.rstrip("\n"), exc_info=record.exc_info or None)
+
+
+_LEVELS = (
+    (logging.CRITICAL, Severity.CRITICAL),
+    (logging.ERROR, Severity.ERROR),
+    (logging.WARNING, Severity.WARNING),
+    (logging.INFO, Severity.INFO),
+)
