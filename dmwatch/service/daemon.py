@@ -17,17 +17,17 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from importlib.metadata import version
 
+from dmwatch.errors import DmwatchError
 from dmwatch.events import Event
 from dmwatch.ioctl.control import ControlLike
 from dmwatch.monitor import Watcher, device_rows
-from dmwatch.service import logs
+from dmwatch.service import logs, memory
 from dmwatch.service.answers import Answers
 from dmwatch.service.config import ConfigError
 from dmwatch.service.delivery import Dispatcher
 from dmwatch.service.delivery.plugins import Loaded, load
 from dmwatch.service.entry import Entry
 from dmwatch.service.ledger import Ledger
-from dmwatch.service.memory import lock_memory
 from dmwatch.service.notify import Notifier
 from dmwatch.service.own import Own
 from dmwatch.service.settings import Configuration
@@ -72,6 +72,16 @@ class Daemon:
         self.ledger = Ledger(configuration.journal, self.own, self._publish)
         self.dispatcher = Dispatcher(self.own, self.ledger.cursor)
         self.stream: Stream | None = None
+
+    @property
+    def serving(self) -> bool:
+        """It is past its start: `stop` ends it in good order."""
+        return self.stream is not None
+
+    @property
+    def asked_to_stop(self) -> bool:
+        """`stop` was called."""
+        return self._stopping.is_set()
 
     def stop(self, why: str) -> None:
         """Begin to stop; `why` is told."""
@@ -122,8 +132,7 @@ class Daemon:
         answers = Answers(self, watcher)
         self.stream = Stream(self.configuration.stream, self.ledger, answers.ask)
         await self.stream.start()
-        if self.configuration.monitor.lock_memory:
-            lock_memory()
+        self._lock_memory()
         self._started(watcher)
         watchdog = Watchdog(self._notifier, watcher, answers.status)
         tasks = [
@@ -183,9 +192,17 @@ class Daemon:
                 self._log.warning("changed, but not before the next start", table=part)
         await self.dispatcher.reconfigure(handlers)
         self._watcher.adopt(new)
-        if new.monitor.lock_memory and not old.monitor.lock_memory:
-            lock_memory()
+        self._lock_memory()
         self._log.info("reloaded", handlers=sorted(new.handlers))
+
+    def _lock_memory(self) -> None:
+        if not self.configuration.monitor.lock_memory:
+            return
+        try:
+            memory.lock()
+        except DmwatchError as error:
+            # watching goes on: a page fault less is not worth an alarm less
+            self._log.error("lock_memory", problem=str(error))
 
 
 def load_handlers(configuration: Configuration) -> dict[str, Loaded]:
