@@ -39,8 +39,6 @@ class Lines:
         self._lock = threading.Lock()
         self._lost = 0
         self._mode = _mode(descriptor)
-        # a socket object for MSG_DONTWAIT; it must not close what is not its own
-        self._socket = _socket(descriptor) if stat.S_ISSOCK(self._mode) else None
 
     def write(self, line: str, prefix: str = "") -> None:
         """Write a line, without its newline; never waits, never raises."""
@@ -80,8 +78,8 @@ class Lines:
             self._waiting.clear()
 
     def _some(self) -> int:
-        if self._socket is not None:
-            return self._socket.send(self._waiting, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+        if stat.S_ISSOCK(self._mode):
+            return _send(self._descriptor, self._waiting)
         if stat.S_ISREG(self._mode):
             return os.write(self._descriptor, self._waiting)
         if not _ready(self._descriptor, 0.0):
@@ -106,8 +104,12 @@ def _mode(descriptor: int) -> int:
         return 0
 
 
-def _socket(descriptor: int) -> socket.socket:
-    return socket.socket(fileno=os.dup(descriptor))
+def _send(descriptor: int, data: bytearray) -> int:
+    borrowed = socket.socket(fileno=descriptor)
+    try:
+        return borrowed.send(data, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+    finally:
+        borrowed.detach()
 
 
 def _bytes(line: str) -> bytes:

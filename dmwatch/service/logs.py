@@ -24,7 +24,6 @@ from dmwatch.service.lines import Lines, is_journal
 from dmwatch.severity import Severity
 
 Fields = MutableMapping[str, Any]
-_FIRST = ("message", "level", "logger", "time")
 _METHODS = {"warn": "warning", "exception": "error", "fatal": "critical", "msg": "info"}
 
 
@@ -99,7 +98,7 @@ def get(name: str, **bound: Any) -> Any:
     names its severity, as in `log.info(sentence, severity=event.severity)`; it then has that
     level, and is written whatever level the log has.
     """
-    return structlog.get_logger(logger=name, **bound)
+    return structlog.get_logger(logger_name=name, **bound)
 
 
 def flush() -> None:
@@ -138,7 +137,8 @@ def _exception(logger: Any, method: str, fields: Fields) -> Fields:
 def _last(_logger: Any, _method: str, fields: Fields) -> Any:
     message = fields.pop("event")
     ordered: Fields = {"message": message, "level": fields.pop("level")}
-    ordered.update((key, fields.pop(key)) for key in _FIRST if key in fields)
+    ordered["logger"] = fields.pop("logger_name", "")
+    ordered["time"] = fields.pop("time")
     ordered.update(fields)
     if _output is not None:
         _output.write(ordered)
@@ -155,7 +155,8 @@ def _json(fields: Fields) -> str:
     try:
         return str(_render_json(None, "", fields))
     except (TypeError, ValueError, RecursionError):
-        return str(_render_json(None, "", {key: repr(held) for key, held in fields.items()}))
+        plain = {k: held if isinstance(held, str) else repr(held) for k, held in fields.items()}
+        return str(_render_json(None, "", plain))
 
 
 def _console(terminal: bool) -> Callable[[Fields], str]:

@@ -25,7 +25,7 @@ class Notifier:
     def __init__(self, environment: Mapping[str, str] = os.environ) -> None:
         self._address = _address(environment.get("NOTIFY_SOCKET", ""))
         self._owed: dict[str, str] = {}
-        self.watchdog_interval = _interval(environment)
+        self.watchdog_seconds = _interval(environment)
         """Seconds within which the manager wants a sign of life; None: it wants none."""
 
     @property
