@@ -68,18 +68,19 @@ class Udev:
 
     Args:
         timeout: seconds to wait for udev after the commands of one cookie.
-        control: the file that is there while udevd runs.
+        control: the file that is there while udevd runs; None: wait for nobody.
     """
 
-    def __init__(self, *, timeout: float = 60.0, control: str = "/run/udev/control") -> None:
+    def __init__(self, *, timeout: float = 60.0, control: str | None = "/run/udev/control") -> None:
         self.timeout = timeout
-        self._control = Path(control)
+        self._control = None if control is None else Path(control)
 
     @property
     def active(self) -> bool:
         """Somebody is there to wait for, and a way to do it."""
         return (
             "DM_DISABLE_UDEV" not in os.environ
+            and self._control is not None
             and self._control.exists()
             and _ipc is not None
             and _semaphores_are_allowed()

@@ -1,0 +1,66 @@
+"""What the kernel has of a device: one look at its record and both its tables."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from dmwatch.dm import DeviceMapper
+from dmwatch.errors import DeviceNotFoundError
+from dmwatch.ioctl.abi import NO_FLAGS, Flags
+from dmwatch.names import DeviceNumber
+from dmwatch.table import TargetLine
+
+Lines = tuple[TargetLine, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A device as the kernel has it, or as a plan will make it.
+
+    Attributes:
+        name: its name.
+        uuid: its uuid, or None.
+        number: its number; None where it is only planned.
+        live: the table in place, or None.
+        staged: the table that waits for a resume, or None.
+        suspended: its I/O is held back.
+        read_only: it cannot be written.
+    """
+
+    name: str
+    uuid: str | None = None
+    number: DeviceNumber | None = None
+    live: Lines | None = None
+    staged: Lines | None = None
+    suspended: bool = False
+    read_only: bool = False
+
+    @property
+    def flags(self) -> Flags:
+        """For loading its live table again."""
+        return Flags.READONLY if self.read_only else NO_FLAGS
+
+
+def look(dm: DeviceMapper, name: str) -> Known | None:
+    """Look at a device; None where it is not there. It asks targets for their tables only."""
+    try:
+        answer = dm.table_status(name, flags=_TABLE)
+        info = answer.info
+        staged = None
+        if info.has_staged_table:
+            staged = dm.table_status(name, flags=_TABLE | Flags.QUERY_INACTIVE_TABLE).lines
+    except DeviceNotFoundError:
+        return None
+    return Known(
+        name=name,
+        uuid=info.uuid,
+        number=info.number,
+        live=answer.lines if info.has_table else None,
+        staged=staged or None,
+        suspended=info.suspended,
+        read_only=info.read_only,
+    )
+
+
+# tables can hold keys
+_TABLE = Flags.STATUS_TABLE | Flags.SECURE_DATA | Flags.NOFLUSH
