@@ -18,6 +18,7 @@ _COMMANDS = {
     "coverage": "show what is watched of each device, how, and what is not",
     "explain": "read `dmsetup status` text and say what it means",
     "ls": "list the devices",
+    "run": "the daemon: watch, keep a journal, tell handlers",
     "status": "show what targets report, typed",
     "table": "show the tables, typed; keys never",
     "targets": "show the target types of this kernel",

@@ -35,7 +35,7 @@ def command(path: Path | None) -> None:
     except DmwatchError as error:
         click.echo(f"dmwatch: {sentence(error)}", err=True)
         code = exit_code(error)
-    except Exception:
+    except Exception:  # noqa: BLE001 - it is logged, with its traceback
         logs.get("dmwatch.daemon").exception("the daemon has failed")
         code = 1
     leave(code)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import sys
+from pathlib import Path
 
 import click
 
@@ -13,6 +14,7 @@ from dmwatch.cli.output import COLOURS, coloured, print_line
 from dmwatch.dm import DeviceMapper
 from dmwatch.events import Event
 from dmwatch.monitor import Watcher
+from dmwatch.monitor.settings import Settings
 from dmwatch.names import printable
 
 
@@ -21,27 +23,48 @@ from dmwatch.names import printable
 @click.option("--json", "as_json", is_flag=True, help="print one JSON object a line")
 @click.option("--no-initial", is_flag=True, help="do not tell what stands already")
 @click.option("--duration", type=click.FloatRange(min=0), metavar="S", help="end after S seconds")
+@click.option(
+    "--config",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="take [monitor], [conditions] and [[rules]] from FILE",
+)
 def command(
-    devices: tuple[str, ...], as_json: bool, no_initial: bool, duration: float | None
+    devices: tuple[str, ...],
+    as_json: bool,
+    no_initial: bool,
+    duration: float | None,
+    config: Path | None,
 ) -> None:
     """Watch this machine until interrupted: every event as it happens, a line each.
 
     A DEVICE is a name, a label, a number or a shell glob; without any all are watched.
     """
+    settings = _settings(config)
     if devices:
         with DeviceMapper() as dm:
             chosen(dm.list_devices(uuids=True), devices)
-    asyncio.run(_watch(devices, as_json=as_json, initial=not no_initial, duration=duration))
+    watcher = Watcher(devices, settings=settings)
+    asyncio.run(_watch(watcher, as_json=as_json, initial=not no_initial, duration=duration))
+
+
+def _settings(path: Path | None) -> Settings | None:
+    if path is None:
+        return None
+    # the daemon's rooms are not needed where no file is named
+    from dmwatch.service.config import read_configuration  # noqa: PLC0415
+
+    return read_configuration(path, check_plugins=False)
 
 
 async def _watch(
-    devices: tuple[str, ...], *, as_json: bool, initial: bool, duration: float | None
+    watching: Watcher, *, as_json: bool, initial: bool, duration: float | None
 ) -> None:
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    async with Watcher(devices) as watcher:
+    async with watching as watcher:
         print(f"watching {watcher.count} devices", file=sys.stderr, flush=True)  # noqa: T201
         printing = asyncio.create_task(_print(watcher, as_json=as_json, initial=initial))
         stopping = asyncio.create_task(stop.wait())
