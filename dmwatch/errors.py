@@ -14,6 +14,7 @@ DmwatchError
 +-- UdevError                         udev cannot be waited for; nothing was changed
 |   +-- UdevTimeoutError (TimeoutError)  udev did not finish in time; the change itself was made
 +-- DeviceMismatchError               a device of that name is there, and another one
++-- AlreadyRunningError               another daemon has the journal or the socket
 +-- ControlError (OSError)            the control node cannot be opened
 |   +-- NoDeviceMapperError           there is none: no device-mapper here
 |   +-- ControlNotPermittedError      not allowed
@@ -157,6 +158,10 @@ class DeviceMismatchError(DmwatchError):
         self.field = field
         self.wanted = wanted
         self.found = found
+
+
+class AlreadyRunningError(DmwatchError):
+    """Another daemon has the journal or the socket that this one wants."""
 
 
 class ControlError(DmwatchError, OSError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dmwatch.errors import (
+    AlreadyRunningError,
     ControlNotPermittedError,
     DeviceBusyError,
     DeviceNotFoundError,
@@ -18,6 +19,7 @@ OK, FAILED, USAGE, NOT_FOUND, BUSY, NOT_PERMITTED, TOO_OLD = range(7)
 _CODES: tuple[tuple[type[DmwatchError], int], ...] = (
     (DeviceNotFoundError, NOT_FOUND),
     (DeviceBusyError, BUSY),
+    (AlreadyRunningError, BUSY),
     (NotPermittedError, NOT_PERMITTED),
     (ControlNotPermittedError, NOT_PERMITTED),
     (InterfaceTooOldError, TOO_OLD),
