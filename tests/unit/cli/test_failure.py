@@ -130,6 +130,7 @@ def test_every_error_has_a_code() -> None:
         codes[name] = exit_code(error)
     assert {name: code for name, code in codes.items() if code != 1} == {
         "DeviceNotFoundError": 3,
+        "AlreadyRunningError": 4,
         "DeviceBusyError": 4,
         "NotPermittedError": 5,
         "ControlNotPermittedError": 5,
