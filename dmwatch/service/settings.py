@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable
 from fnmatch import fnmatchcase
@@ -9,16 +10,20 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ByteSize,
     ConfigDict,
     Field,
+    PrivateAttr,
+    field_validator,
     model_validator,
 )
 
 from dmwatch.events import Event, State
 from dmwatch.monitor.settings import LongSpan, Settings, Span
+from dmwatch.service.logs import LogSettings
 from dmwatch.severity import Severity
 
 _RESERVED = ("use", "match", "delivery")
@@ -108,10 +113,20 @@ class HandlerTable(_Model):
         return {key: value[key] for key in _RESERVED if key in value} | {"own": own}
 
 
+def _absolute(path: Path) -> Path:
+    if not path.is_absolute() or "\0" in str(path):
+        raise ValueError('expected an absolute path, as in "/var/lib/x"')
+    return path
+
+
+AbsolutePath = Annotated[Path, AfterValidator(_absolute)]
+_LONGEST_SOCKET = 107
+
+
 class JournalSettings(_Model):
     """`[journal]`: where events are kept."""
 
-    path: Path = Field(
+    path: AbsolutePath = Field(
         default=Path("/var/lib/dmwatch/events.db"), description="an SQLite file; made where missing"
     )
     keep: LongSpan = Field(default=90 * 86400.0, description="older events are deleted")
@@ -123,13 +138,20 @@ class JournalSettings(_Model):
 class StreamSettings(_Model):
     """`[stream]`: the socket for local clients."""
 
-    socket: Path = Field(
+    socket: AbsolutePath = Field(
         default=Path("/run/dmwatch/events.sock"), description="a Unix socket, mode 0660"
     )
     group: str | None = Field(
         default=None, description="the socket's group; none: the daemon's own"
     )
     max_clients: int = Field(default=256, ge=1, le=10_000, description="more are turned away")
+
+    @field_validator("socket")
+    @classmethod
+    def _fits(cls, path: Path) -> Path:
+        if len(os.fsencode(path)) > _LONGEST_SOCKET:
+            raise ValueError(f"expected at most {_LONGEST_SOCKET} bytes: a socket's path is short")
+        return path
 
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -146,11 +168,29 @@ def _handler_name(name: str) -> str:
 HandlerName = Annotated[str, BeforeValidator(_handler_name)]
 
 
-class Configuration(Settings):
-    """The whole file."""
+def _some_handlers() -> dict[str, HandlerTable]:
+    return {"log": HandlerTable(use="log")}
 
-    handlers: dict[HandlerName, HandlerTable] = Field(
-        default_factory=lambda: {"log": HandlerTable(use="log")}
-    )
+
+class Configuration(Settings):
+    """The whole file. Without any handler `log` is used."""
+
+    handlers: dict[HandlerName, HandlerTable] = Field(default_factory=_some_handlers)
     journal: JournalSettings = JournalSettings()
     stream: StreamSettings = StreamSettings()
+    log: LogSettings = LogSettings()
+    _source: Path | None = PrivateAttr(default=None)
+
+    @field_validator("handlers")
+    @classmethod
+    def _not_none(cls, handlers: dict[str, HandlerTable]) -> dict[str, HandlerTable]:
+        return handlers or _some_handlers()
+
+    @property
+    def source(self) -> Path | None:
+        """The file that it was read from; None where the defaults hold, as there is none."""
+        return self._source
+
+    def came_from(self, source: Path) -> None:
+        """Note which file it was read from."""
+        self._source = source
