@@ -45,6 +45,12 @@ def word_of(below: Below) -> Word:
     return below.word()
 
 
+def node_of(below: Below) -> str:
+    """A path by which a lower device can be opened."""
+    word = word_of(below)
+    return f"/dev/block/{word}" if isinstance(word, DeviceNumber) else word
+
+
 def number_of(path: str) -> DeviceNumber | None:
     """The number of the block device behind a path, or None where there is none."""
     try:

@@ -146,6 +146,29 @@ class Change:
             self._undo.append(lambda: self._resume(dm, name, udev, NO_FLAGS))
         dm.suspend(name, flags=flags)
 
+    @contextmanager
+    def paused(self, device: Named, flags: Flags = NO_FLAGS) -> Iterator[None]:
+        """Suspend a device for the time of a block; it is resumed at once, whatever happens there.
+
+        One that is not there, or is suspended already, is left alone.
+        """
+        known = self.look(device)
+        if known is None or known.suspended:
+            yield
+            return
+        mark = self.mark()
+        try:
+            self.suspend(device, flags)
+            yield
+            self.resume(device)
+        except BaseException as error:
+            self.undo_to(mark, error)
+            raise
+        if not self.dry:
+            # suspend and resume cancel out; what was done between can still be undone
+            self._undo.pop()
+            del self._undo[mark]
+
     def rename(self, device: Named, new: str) -> None:
         """DEV_RENAME. Undone by the way back."""
         dm, name, udev = device.dm, device.name, device.visibility

@@ -56,7 +56,7 @@ from dmwatch.errors import (
 from dmwatch.ioctl.abi import NO_FLAGS, Flags, UdevFlags
 from dmwatch.names import DeviceName, DeviceNumber, DeviceUuid
 from dmwatch.table import TargetLine
-from dmwatch.targets import TargetStatus, TargetTable, find
+from dmwatch.targets import TargetMessage, TargetStatus, TargetTable, find
 from dmwatch.targets.words import Device as Word
 from dmwatch.units import Sectors
 
@@ -352,10 +352,21 @@ class Device(Generic[T]):
     @contextmanager
     def suspended(self, flags: Flags = NO_FLAGS) -> Iterator[None]:
         """Hold its I/O back for the time of a block, whatever becomes of the block."""
-        with self.change() as change:
-            change.suspend(self, flags)
+        with self.change() as change, change.paused(self, flags):
             yield
-            change.resume(self)
+
+    def send(self, message: TargetMessage, *, sector: Sectors | int = 0) -> str | None:
+        """Send a message to its target; the reply, or None where there is none.
+
+        Args:
+            message: see dmwatch.targets.
+            sector: where the target lies.
+
+        Raises:
+            InvalidMessageError: the target would refuse or misread it.
+        """
+        with self.change() as change:
+            return change.message(self, message, sector=int(sector))
 
     def rename(self, name: str) -> None:
         """Give it another name; its own is no error.
