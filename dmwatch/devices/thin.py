@@ -21,8 +21,8 @@ from dmwatch.units import Sectors
 class ThinDevice(Device[ThinTable]):
     """A volume in a pool: as large as it says, with blocks of the pool where it was written.
 
-    `create` takes an id in the pool and makes the device; `setup` makes that of an id that
-    the pool has; `teardown` removes the device and leaves the volume in the pool; `delete` ends both.
+    `create` takes an id in the pool and makes the device; `setup` makes that of an id that the pool
+    has; `teardown` removes the device and leaves the volume in the pool; `delete` ends both.
 
     Args:
         dm: where it lives.
