@@ -22,6 +22,7 @@ _COMMANDS = {
     "status": "show what targets report, typed",
     "table": "show the tables, typed; keys never",
     "targets": "show the target types of this kernel",
+    "tree": "show what lies on what, down to the disks and up to mount points",
     "watch": "watch this machine, here and now",
 }
 
