@@ -9,6 +9,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -74,6 +75,33 @@ def test_what_stands_already_is_told_first_unless_that_is_not_wanted(
     kernel.add("a", ERROR)
     ran = dmwatch("watch", "--json", "--duration", "0.5", *option)
     assert [json.loads(line)["type"] for line in ran.out.splitlines()] == told
+
+
+def test_a_named_configuration_holds(kernel: FakeKernel, dmwatch: Dmwatch, tmp_path: Path) -> None:
+    kernel.add("a", ERROR)
+    kernel.add("b", ERROR)
+    config = tmp_path / "c.toml"
+    config.write_text(
+        '[[rules]]\ndevice = "a"\naction = "ignore"\n[[rules]]\nseverity = "critical"\n'
+        '[handlers.h]\nuse = "not-installed"\n'  # of no concern where nothing is handled
+    )
+    ran = dmwatch("watch", "--json", "--duration", "0.5", "--config", str(config))
+    events = [json.loads(line) for line in ran.out.splitlines()]
+    assert [(e["device"]["name"], e["severity"]) for e in events] == [("b", "critical")]
+
+
+def test_a_named_configuration_with_faults_or_missing_is_refused(
+    kernel: FakeKernel, dmwatch: Dmwatch, tmp_path: Path
+) -> None:
+    config = tmp_path / "c.toml"
+    ran = dmwatch("watch", "--config", str(config))
+    assert (ran.code, ran.out) == (1, "")
+    assert "c.toml" in ran.err
+    config.write_text("[monitor]\npoll_intervall = 3\n")
+    ran = dmwatch("watch", "--config", str(config))
+    assert (ran.code, ran.out) == (1, "")
+    assert "line 2" in ran.err
+    assert "poll_intervall" in ran.err
 
 
 def test_it_ends_after_its_duration(kernel: FakeKernel, dmwatch: Dmwatch) -> None:
