@@ -9,7 +9,8 @@ from typing import Unpack
 
 from dmwatch.devices import lower
 from dmwatch.devices.below import Below, size_of, word_of
-from dmwatch.devices.change import PATIENCE, Change
+from dmwatch.devices.carrying import PATIENCE
+from dmwatch.devices.change import Change
 from dmwatch.devices.device import Device, Options
 from dmwatch.devices.linear import LinearDevice, Range
 from dmwatch.devices.segment import Segment

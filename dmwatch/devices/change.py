@@ -14,27 +14,25 @@ have done, so that later steps build on it.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import replace
+from functools import partial
 from typing import ParamSpec, Protocol
 
+from dmwatch.devices.carrying import PATIENCE, Carrier, restage, secrecy
 from dmwatch.devices.known import Known, look
 from dmwatch.devices.step import Step
 from dmwatch.dm import DeviceMapper
-from dmwatch.dm.udev import Answer, Udev
-from dmwatch.errors import DeviceBusyError, UdevError
+from dmwatch.dm.udev import Udev
+from dmwatch.errors import CommandError, DeviceBusyError, UdevError
 from dmwatch.ioctl.abi import NO_FLAGS, Command, Flags, UdevFlags
-from dmwatch.table import KEYED_TYPES, TargetLine
+from dmwatch.table import TargetLine
 from dmwatch.targets import TargetMessage
 
+__all__ = ["PATIENCE", "Change", "Named", "changing", "plan", "planning"]
 P = ParamSpec("P")
-PATIENCE = 2.0
-"""Seconds for which a removal is tried again while the device is busy: udev may look into it."""
-AT_ONCE = Flags.NOFLUSH | Flags.SKIP_LOCKFS
-_PAUSE = 0.05
 _current: ContextVar[Change | None] = ContextVar("dmwatch_change", default=None)
 
 
@@ -59,6 +57,8 @@ class Change:
         self.steps: list[Step] = []
         self.dry = dry
         self.cookie = udev.cookie()
+        self._kernel = Carrier(self.cookie)
+        self._made: set[str] = set()
         self._undo: list[Callable[[], object]] = []
         self._planned: dict[str, Known | None] = {}
 
@@ -92,8 +92,10 @@ class Change:
         """DEV_CREATE. Undone by a removal."""
         dm, name, uuid = device.dm, device.name, device.uuid
         if not self._plan(device, Step(Command.DEV_CREATE, name, uuid or "")):
-            dm.create(name, uuid)
-            self._undo.append(lambda: self._remove(dm, name, device.visibility))
+            new = look(dm, name) is None
+            undo = partial(self._kernel.remove, dm, name, device.visibility)
+            self._do(lambda: dm.create(name, uuid), undo if new else _nothing)
+            self._made.add(name)
             return
         if self.look(device) is not None:
             raise DeviceBusyError("DEV_CREATE", name, 16, because="the name is taken")
@@ -106,8 +108,10 @@ class Change:
         if self._plan(device, Step(Command.TABLE_LOAD, name, lines=table)):
             self._planned[name] = replace(before or Known(name), staged=table)
             return
-        self._undo.append(lambda: _unload(dm, before))
-        dm.load(name, table, flags=flags | _secrecy(table))
+        secret = flags | secrecy(table)
+        self._do(
+            lambda: dm.load(name, table, flags=secret), partial(self._kernel.unload, dm, before)
+        )
 
     def clear(self, device: Named) -> None:
         """TABLE_CLEAR. Undone by loading what was loaded."""
@@ -116,10 +120,9 @@ class Change:
         if self._plan(device, Step(Command.TABLE_CLEAR, name)):
             self._planned[name] = replace(before or Known(name), staged=None)
             return
-        dm.clear(name)
-        if before and before.staged:
-            staged = before.staged
-            self._undo.append(lambda: dm.load(name, staged, flags=_secrecy(staged)))
+        staged = (before and before.staged) or ()
+        undo = partial(dm.load, name, staged, flags=secrecy(staged)) if staged else _nothing
+        self._do(lambda: dm.clear(name), undo)
 
     def resume(self, device: Named, flags: Flags = NO_FLAGS) -> None:
         """DEV_SUSPEND without SUSPEND. Undone by the table that was live, suspended if it was."""
@@ -130,9 +133,16 @@ class Change:
             live = known.staged or known.live
             self._planned[name] = replace(known, live=live, staged=None, suspended=False)
             return
-        self._resume(dm, name, udev, flags)
-        if before:
-            self._undo.append(lambda: self._unresume(dm, before, udev))
+        new = before is None or name in self._made
+        undo = partial(self._kernel.unresume, dm, before, udev) if before and not new else _nothing
+        try:
+            self._do(lambda: self._kernel.resume(dm, name, udev, flags), undo)
+        except CommandError:
+            # a table that could not be put in place is gone
+            with suppress(CommandError):
+                if before:
+                    restage(dm, before)
+            raise
 
     def suspend(self, device: Named, flags: Flags = NO_FLAGS) -> None:
         """DEV_SUSPEND with SUSPEND. Undone by a resume where it was not suspended."""
@@ -141,10 +151,9 @@ class Change:
         if self._plan(device, Step(Command.DEV_SUSPEND, name, "suspend", flags=flags)):
             self._planned[name] = replace(before or Known(name), suspended=True)
             return
-        if before and not before.suspended:
-            # registered first: a suspend that was interrupted may stand all the same
-            self._undo.append(lambda: self._resume(dm, name, udev, NO_FLAGS))
-        dm.suspend(name, flags=flags)
+        undo = partial(self._kernel.resume, dm, name, udev)
+        running = before is not None and not before.suspended
+        self._do(lambda: dm.suspend(name, flags=flags), undo if running else _nothing)
 
     @contextmanager
     def paused(self, device: Named, flags: Flags = NO_FLAGS) -> Iterator[None]:
@@ -166,8 +175,7 @@ class Change:
             raise
         if not self.dry:
             # suspend and resume cancel out; what was done between can still be undone
-            self._undo.pop()
-            del self._undo[mark]
+            del self._undo[-1], self._undo[mark]
 
     def rename(self, device: Named, new: str) -> None:
         """DEV_RENAME. Undone by the way back."""
@@ -177,8 +185,10 @@ class Change:
             self._planned[new] = replace(known, name=new) if known else None
             self._planned[name] = None
             return
-        self._rename(dm, name, new, udev)
-        self._undo.append(lambda: self._rename(dm, new, name, udev))
+        undo = partial(self._kernel.rename, dm, new, name, udev)
+        self._do(lambda: self._kernel.rename(dm, name, new, udev), undo)
+        if name in self._made:
+            self._made.add(new)
 
     def remove(self, device: Named, *, patience: float = PATIENCE) -> None:
         """DEV_REMOVE. Undone by making it anew, with its number and table."""
@@ -187,9 +197,8 @@ class Change:
         if self._plan(device, Step(Command.DEV_REMOVE, name)):
             self._planned[name] = None
             return
-        self._remove(dm, name, udev, patience)
-        if before:
-            self._undo.append(lambda: self._remake(dm, before, udev))
+        undo = partial(self._kernel.remake, dm, before, udev) if before else _nothing
+        self._do(lambda: self._kernel.remove(dm, name, udev, patience), undo)
 
     def message(
         self,
@@ -212,9 +221,10 @@ class Change:
         if self._plan(device, Step(Command.TARGET_MSG, name, "" if message.keyed else text)):
             return None
         flags = Flags.SECURE_DATA if message.keyed else NO_FLAGS
+        back = "" if undo is None else undo.format()
         answer = dm.message(name, text, sector=sector, flags=flags)
-        if undo is not None:
-            back = undo.format()
+        # only now: to take back what somebody else has said would be worse than a leak
+        if back:
             self._undo.append(lambda: dm.message(name, back, sector=sector))
         return answer.text
 
@@ -225,51 +235,14 @@ class Change:
         self.steps.append(step)
         return self.dry
 
-    def _carry(self, command: Callable[[int], Answer]) -> None:
-        self.cookie.carry(command)
-
-    def _resume(self, dm: DeviceMapper, name: str, udev: UdevFlags, flags: Flags) -> None:
-        udev |= UdevFlags.PRIMARY_SOURCE
-        self._carry(lambda number: dm.resume(name, flags=flags, udev=udev, cookie=number))
-
-    def _rename(self, dm: DeviceMapper, name: str, new: str, udev: UdevFlags) -> None:
-        udev |= UdevFlags.PRIMARY_SOURCE
-        self._carry(lambda number: dm.rename(name, new, udev=udev, cookie=number))
-
-    def _remove(
-        self, dm: DeviceMapper, name: str, udev: UdevFlags, patience: float = PATIENCE
-    ) -> None:
-        """Remove it; while it is busy let udev finish, and try again."""
-        udev |= UdevFlags.PRIMARY_SOURCE
-        deadline = time.monotonic() + patience
-        while True:
-            try:
-                self._carry(lambda number: dm.remove(name, udev=udev, cookie=number))
-            except DeviceBusyError:
-                if time.monotonic() >= deadline:
-                    raise
-                with suppress(UdevError):
-                    self.cookie.wait()
-                time.sleep(_PAUSE)
-            else:
-                return
-
-    def _unresume(self, dm: DeviceMapper, before: Known, udev: UdevFlags) -> None:
-        if before.live and before.staged:
-            dm.load(before.name, before.live, flags=before.flags | _secrecy(before.live))
-            self._resume(dm, before.name, udev, AT_ONCE)
-        if before.suspended and before.live:
-            dm.suspend(before.name, flags=AT_ONCE)
-        if before.staged and before.live:
-            dm.load(before.name, before.staged, flags=_secrecy(before.staged))
-
-    def _remake(self, dm: DeviceMapper, before: Known, udev: UdevFlags) -> None:
-        dm.create(before.name, before.uuid, minor=before.number.minor if before.number else None)
-        if before.live:
-            dm.load(before.name, before.live, flags=before.flags | _secrecy(before.live))
-            self._resume(dm, before.name, udev, NO_FLAGS)
-            if before.suspended:
-                dm.suspend(before.name, flags=AT_ONCE)
+    def _do(self, command: Callable[[], object], undo: Callable[[], object]) -> None:
+        """Carry out a command; it is to be undone also where an interrupt came as it returned."""
+        self._undo.append(undo)
+        try:
+            command()
+        except (CommandError, UdevError):
+            self._undo.pop()  # refused: there is nothing to undo
+            raise
 
     def mark(self) -> int:
         """Where we are, for `undo_to`."""
@@ -340,18 +313,5 @@ def planning() -> Change | None:
     return _current.get()
 
 
-def _unload(dm: DeviceMapper, before: Known | None) -> None:
-    """Take back a load, and the suspend that a resume leaves when it cannot swap."""
-    if before is None:
-        return
-    if before.staged:
-        dm.load(before.name, before.staged, flags=_secrecy(before.staged))
-    else:
-        dm.clear(before.name)
-    now = dm.info(before.name)
-    if now.suspended and now.has_table and not before.suspended and not before.staged:
-        dm.resume(before.name)
-
-
-def _secrecy(lines: Sequence[TargetLine]) -> Flags:
-    return Flags.SECURE_DATA if any(line.type in KEYED_TYPES for line in lines) else NO_FLAGS
+def _nothing() -> None:
+    """What undoes a step that cannot be undone, or need not be."""

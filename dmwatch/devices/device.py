@@ -41,7 +41,8 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import ClassVar, Generic, Self, TypedDict, TypeVar
 
-from dmwatch.devices.change import PATIENCE, Change, changing, planning
+from dmwatch.devices.carrying import PATIENCE
+from dmwatch.devices.change import Change, changing, planning
 from dmwatch.devices.known import Known
 from dmwatch.devices.meaning import differences, lasting
 from dmwatch.devices.segment import Segment, lines_of

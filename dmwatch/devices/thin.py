@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Self, Unpack
 
 from dmwatch.devices.below import Below, word_of
-from dmwatch.devices.change import PATIENCE, Change
+from dmwatch.devices.carrying import PATIENCE
+from dmwatch.devices.change import Change
 from dmwatch.devices.device import Device, Options
 from dmwatch.devices.segment import Segment
 from dmwatch.devices.thin_pool import ThinPool

@@ -10,7 +10,8 @@ from typing import Unpack
 
 from dmwatch.devices import lower
 from dmwatch.devices.below import Below, size_of, word_of
-from dmwatch.devices.change import AT_ONCE, PATIENCE, Change
+from dmwatch.devices.carrying import AT_ONCE, PATIENCE
+from dmwatch.devices.change import Change
 from dmwatch.devices.device import Device, Options
 from dmwatch.devices.linear import Range
 from dmwatch.devices.segment import Segment
@@ -188,6 +189,7 @@ class ThinPool(Device[ThinPoolTable]):
         Raises:
             CommandError: EEXIST: the id is in use.
         """
+        change.keep(self)
         for thin_id in self._candidates() if wanted is None else iter((wanted,)):
             try:
                 change.message(self, message(thin_id), undo=DeleteThin(thin_id))

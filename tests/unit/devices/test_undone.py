@@ -1,0 +1,166 @@
+"""Whatever step of a change goes wrong, the kernel and the object are as they were before."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from dmwatch.devices import (
+    CacheDevice,
+    Device,
+    LinearDevice,
+    Range,
+    StripedDevice,
+    ThinDevice,
+    ThinPool,
+    ZeroDevice,
+    changing,
+)
+from dmwatch.dm import DeviceMapper
+from dmwatch.errors import CommandError
+from dmwatch.ioctl.abi import Command
+from dmwatch.targets.cache import CacheMode
+from dmwatch.testing import FakeKernel
+from dmwatch.units import DataBlocks, Sectors
+
+from .conftest import Breaking, ThinIds, state
+
+MORE = Sectors(1024)
+
+
+class World:
+    """Some of everything, made before anything goes wrong."""
+
+    def __init__(self, dm: DeviceMapper) -> None:
+        self.dm = dm
+        self.disk = ZeroDevice(dm, "disk", Sectors(1 << 20)).create()
+        self.linear = LinearDevice(dm, "linear", [self.part(0, 1024)], uuid="U-linear").create()
+        self.striped = StripedDevice(
+            dm,
+            "striped",
+            [self.linear, self.linear],
+            chunk=Sectors(8),
+            leg_length=Sectors(512),
+        ).create()
+        self.metadata = LinearDevice(dm, "meta", [self.part(2048, 8192)]).create()
+        self.data = LinearDevice(dm, "data", [self.part(16384, 65536)]).create()
+        self.pool = ThinPool(
+            dm, "pool", metadata=self.metadata, data=self.data, block_size=Sectors(128)
+        ).create()
+        self.thin = ThinDevice(dm, "thin", pool=self.pool, size=Sectors(1 << 16)).create()
+        self.origin = LinearDevice(dm, "origin", [self.part(100_000, 65536)]).create()
+        self.fast = LinearDevice(dm, "fast", [self.part(200_000, 8192)]).create()
+        self.table = LinearDevice(dm, "cmeta", [self.part(300_000, 8192)]).create()
+        self.cache = self.cached("cache").create()
+
+    def part(self, start: int, length: int) -> Range:
+        return Range(self.disk, Sectors(length), Sectors(start))
+
+    def cached(self, name: str, **changed: Any) -> CacheDevice:
+        parts = {"metadata": self.table, "cache": self.fast, "origin": self.origin}
+        return CacheDevice(self.dm, name, block_size=Sectors(64), **(parts | changed))
+
+    @property
+    def objects(self) -> list[Device[Any]]:
+        return [found for found in vars(self).values() if isinstance(found, Device)]
+
+
+def all_or_nothing(world: World) -> None:
+    """Many operations as one change."""
+    with changing():
+        world.thin.teardown()
+        world.pool.extend(data=[world.part(500_000, 1024)])
+        ZeroDevice(world.dm, "new", MORE).create()
+        world.linear.rename("renamed")
+        world.linear.suspend()
+
+
+def half_made(world: World) -> None:
+    """What a crash left between create and resume is finished."""
+    zero = ZeroDevice(world.dm, "half", MORE)
+    zero.setup()
+
+
+CHANGES: dict[str, Callable[[World], object]] = {
+    "create linear": lambda w: LinearDevice(w.dm, "new", w.disk, uuid="U-new").create(),
+    "setup linear": lambda w: LinearDevice(w.dm, "new", w.disk).setup(),
+    "extend linear": lambda w: w.linear.extend(w.part(600_000, 8)),
+    "replace linear": lambda w: w.linear.replace([w.part(600_000, 8)]),
+    "rename": lambda w: w.linear.rename("renamed"),
+    "suspend": lambda w: w.linear.suspend(),
+    "teardown": lambda w: w.thin.teardown(),
+    "extend striped": lambda w: w.striped.extend(Sectors(64)),
+    "create thin": lambda w: ThinDevice(w.dm, "new", pool=w.pool, size=MORE).create(),
+    "snapshot": lambda w: w.thin.snapshot("new"),
+    "extend thin": lambda w: w.thin.extend(MORE),
+    "external origin": lambda w: w.thin.set_origin(w.origin),
+    "delete thin": lambda w: w.thin.delete(),
+    "extend pool": lambda w: w.pool.extend(
+        data=[w.part(500_000, 1024)], metadata=[w.part(550_000, 1024)]
+    ),
+    "low water": lambda w: w.pool.set_low_water(DataBlocks(7)),
+    "features": lambda w: w.pool.change_features(add=["error_if_no_space"]),
+    "metadata snapshot": lambda w: w.pool.reserve_metadata_snapshot(),
+    "extend cache": lambda w: w.cache.extend(
+        origin=[w.part(500_000, 1024)], cache=[w.part(550_000, 64)], metadata=[w.part(570_000, 8)]
+    ),
+    "cache mode": lambda w: w.cache.set_mode(CacheMode.WRITEBACK),
+    "create cache": lambda w: w.cached("new").create(),
+    "teardown with parts": lambda w: w.cache.teardown(below=True),
+    "all or nothing": all_or_nothing,
+    "finish": half_made,
+}
+
+
+def broken_at(what: str, step: int | None, *, interrupt: bool = False) -> tuple[Any, Any, Any]:
+    """A change of a world whose nth command goes wrong: how it was, how it is, what was called."""
+    kernel, thins = FakeKernel(), ThinIds()
+    kernel.on_message = thins.answer
+    control = Breaking(kernel)
+    with DeviceMapper(control) as dm:
+        world = World(dm)
+        kernel.add("half", uuid=None)
+        objects = {thing: dict(vars(thing)) for thing in world.objects}
+        before = state(kernel, thins)
+        control.commands.clear()
+        control.left, control.interrupt = step, interrupt
+        try:
+            CHANGES[what](world)
+        except (CommandError, KeyboardInterrupt) as error:
+            notes = getattr(error, "__notes__", [])
+            assert objects == {thing: vars(thing) for thing in world.objects}
+            assert not notes
+        else:
+            assert control.left is None
+        return before, state(kernel, thins), list(control.commands)
+
+
+@pytest.mark.parametrize("what", CHANGES)
+@pytest.mark.parity("B10", "B11", "B12", "B24")
+def test_a_step_that_is_refused_leaves_everything_as_it_was(what: str) -> None:
+    _, after, commands = broken_at(what, None)
+    assert commands
+    for step in range(len(commands)):
+        before, after, called = broken_at(what, step)
+        assert called[: step + 1] == commands[: step + 1]
+        assert after == before, f"step {step}: {called[step].name}"
+
+
+@pytest.mark.parametrize("what", CHANGES)
+def test_an_interrupt_at_any_step_leaves_everything_as_it_was(what: str) -> None:
+    _, _, commands = broken_at(what, None)
+    for step, command in enumerate(commands):
+        if command is Command.TARGET_MSG:
+            continue  # whose doing an id is cannot be told then: it is not taken back
+        before, after, _ = broken_at(what, step, interrupt=True)
+        assert after == before, f"step {step}: {command.name}"
+
+
+def test_an_interrupted_message_leaves_no_device_and_nothing_suspended() -> None:
+    for what in ("create thin", "snapshot"):
+        _, _, commands = broken_at(what, None)
+        step = commands.index(Command.TARGET_MSG)
+        before, after, _ = broken_at(what, step, interrupt=True)
+        assert after[0] == before[0]
