@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from dmwatch.service import watchdog
 from dmwatch.service.watchdog import PATIENCE, Watchdog
 
 
@@ -59,7 +58,7 @@ async def test_it_tells_well_within_the_interval_that_the_manager_wants(
         if len(slept) == 3:
             raise asyncio.CancelledError
 
-    monkeypatch.setattr(watchdog.asyncio, "sleep", sleep)
+    monkeypatch.setattr("dmwatch.service.watchdog.asyncio.sleep", sleep)
     notifier = FakeNotifier(interval=15.0)
     with pytest.raises(asyncio.CancelledError):
         await made(notifier, FakeWatcher()).run()
