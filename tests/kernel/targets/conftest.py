@@ -1,8 +1,8 @@
 """Devices of one line, built and seen with dmsetup, read with our code, and watched.
 
-With DMWATCH_TOLD=1 one Watcher runs beside all tests of this folder: wherever a test asks what
-stands on a device, the watcher must have told the same, each condition raised with its severity
-and key, and cleared.
+One Watcher runs beside all tests of this folder: wherever a test asks what stands on a device, the
+watcher must have told the same, each condition raised once, with its severity, key and data, and
+cleared. DMWATCH_TOLD=0 does without it.
 """
 
 from __future__ import annotations
@@ -13,33 +13,115 @@ import os
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, fields
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
+from pydantic import TypeAdapter
 
 from dmwatch.events import Event, State
 from dmwatch.monitor import Watcher
+from dmwatch.monitor.catalogue import event_types
 from dmwatch.monitor.settings import ConditionSettings, MonitorSettings, Settings
 from dmwatch.severity import Severity
-from dmwatch.targets import Finding, Seen, TargetMessage, TargetTable, find, load_all
-from dmwatch.targets.catalogue import ConditionType
+from dmwatch.targets import (
+    Finding,
+    Moment,
+    Seen,
+    TargetMessage,
+    TargetTable,
+    find,
+    load_all,
+    plain,
+)
+from dmwatch.targets.catalogue import ConditionType, FlapType, GaugeType, MomentType, StallType
 from dmwatch.units import Sectors
 
 Dmsetup = Callable[..., str]
 BLOCK = 64 * 1024
-
-
-Standing = set[tuple[str, str | None, Severity]]
 PATIENCE = 60.0
+Id = tuple[str, str | None]
+Row = ConditionType | GaugeType | StallType | FlapType | MomentType
+
+ROWS: dict[str, Row] = {
+    row.type: row for target in load_all() for row in (*target.conditions, *target.moment_types)
+}
+FINDINGS = {row.type for row in ROWS.values() if isinstance(row, ConditionType)}
+
+
+# What every stream of events is
+
+
+class Stream:
+    """Takes events in order, and holds that each is one that may follow those before."""
+
+    def __init__(self, shown: set[tuple[str, State | None]]) -> None:
+        self._shown = shown
+        self._sequence = 0
+        self._standing: dict[tuple[str, Id], Event] = {}
+
+    def take(self, event: Event) -> None:
+        self._sequence += 1
+        assert event.sequence == self._sequence
+        self._shown.add((event.type, event.state))
+        _holds(event)
+        if event.state is not None:
+            self._step(event)
+
+    def _step(self, event: Event) -> None:
+        device = str(event.device and event.device.number)
+        id_ = device, (event.type, event.key)
+        held = self._standing.pop(id_, None)
+        assert (held is None) is (event.state is State.RAISED), f"{event} after {held}"
+        if event.state is not State.CLEARED:
+            self._standing[id_] = event
+        if held and event.state is State.CHANGED:
+            assert (held.severity, held.data) != (event.severity, event.data), event
+
+
+def _holds(event: Event) -> None:
+    """It is what the catalogue says of its type."""
+    known = event_types()[event.type]
+    assert (event.state is not None) is known.stands
+    assert set(event.data) == {spec.name for spec in fields(known.data)}, event
+    _adapter(known.data).validate_python(event.data)
+    assert (event.reason is not None) is (event.state is State.CLEARED)
+    row = ROWS.get(event.type)
+    if row is None:
+        return
+    assert event.target == event.type.partition(".")[0]
+    assert event.severity in _severities(row), event
+    grave = event.severity.at_least(Severity.ERROR) and event.state is not State.CLEARED
+    assert event.advice or not grave
+
+
+@cache
+def _adapter(data: type) -> TypeAdapter[Any]:
+    return TypeAdapter(data)
+
+
+def _severities(row: Row) -> Iterable[Severity]:
+    if isinstance(row, ConditionType):
+        return row.severities
+    if isinstance(row, GaugeType):
+        return Severity
+    return (row.severity,)
+
+
+# The watcher beside all tests
 
 
 class Told:
     """What a watcher has told, folded: what stands on each device. It has a thread of its own."""
 
-    def __init__(self) -> None:
-        self._standing: dict[str, dict[tuple[str, str | None], Severity]] = {}
+    def __init__(self, stream: Stream) -> None:
+        self._stream = stream
+        self._error: BaseException | None = None
+        self._standing: dict[str, dict[Id, Event]] = {}
+        self._moments: dict[str, set[str]] = {}
         self._more = threading.Condition()
         self._ready = threading.Event()
         self._loop = asyncio.new_event_loop()
@@ -51,16 +133,26 @@ class Told:
         self._loop.call_soon_threadsafe(self._task.cancel)
         self._thread.join(PATIENCE)
         assert not self._thread.is_alive()
+        assert self._error is None, self._error
 
-    def agrees(self, name: str, wanted: Standing) -> None:
+    def agrees(self, name: str, found: Iterable[Finding]) -> None:
         """Wait until what was told to stand on a device is just this."""
+        wanted = {(f.type, f.key): (f.severity, _lasting(f.type, plain(f.data))) for f in found}
         with self._more:
-            agreed = self._more.wait_for(lambda: self._on(name) == wanted, PATIENCE)
+            agreed = self._more.wait_for(lambda: self._error or self._on(name) == wanted, PATIENCE)
+            assert self._error is None, self._error
             assert agreed, f"the watcher tells {self._on(name)}, there is {wanted}"
 
-    def _on(self, name: str) -> Standing:
+    def tells(self, name: str, moments: Iterable[Moment]) -> None:
+        """Wait until these moments were told of a device."""
+        wanted = {moment.type for moment in moments}
+        with self._more:
+            told = self._more.wait_for(lambda: wanted <= self._moments.get(name, set()), PATIENCE)
+            assert told, f"the watcher has told {self._moments.get(name)}, there was {wanted}"
+
+    def _on(self, name: str) -> dict[Id, tuple[Severity, dict[str, Any]]]:
         found = self._standing.get(name, {})
-        return {(kind, key, severity) for (kind, key), severity in found.items()}
+        return {id_: (e.severity, _lasting(e.type, e.data)) for id_, e in found.items()}
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
@@ -76,31 +168,35 @@ class Told:
         async with Watcher(settings=_eager()) as watcher:
             self._ready.set()
             async for event in watcher:
-                self._take(event)
+                with self._more:
+                    self._take(event)
+                    self._more.notify_all()
 
     def _take(self, event: Event) -> None:
-        if event.device is None or event.state is None or event.type not in _FINDINGS:
+        try:
+            self._stream.take(event)
+        except AssertionError as error:
+            self._error = self._error or error
+        if event.device is None:
             return
-        with self._more:
+        if event.state is None:
+            self._moments.setdefault(event.device.name, set()).add(event.type)
+        elif event.type in FINDINGS:
             held = self._standing.setdefault(event.device.name, {})
+            held[(event.type, event.key)] = event
             if event.state is State.CLEARED:
-                held.pop((event.type, event.key), None)
-            else:
-                held[(event.type, event.key)] = event.severity
-            self._more.notify_all()
+                del held[(event.type, event.key)]
 
 
-_FINDINGS = {
-    row.type: row
-    for target in load_all()
-    for row in target.conditions
-    if isinstance(row, ConditionType)
-}
+def _lasting(type_: str, data: dict[str, Any]) -> dict[str, Any]:
+    """Data without what moves all the time and is not told for its own sake."""
+    specs = {spec.name: spec for spec in fields(event_types()[type_].data)}
+    return {k: v for k, v in data.items() if not specs[k].metadata.get("volatile")}
 
 
 def _eager() -> Settings:
     """Everything is told at once, polls are frequent, and no pause is added under emulation."""
-    late = [row.type for row in _FINDINGS.values() if row.after]
+    late = [row.type for row in ROWS.values() if isinstance(row, ConditionType) and row.after]
     return Settings(
         monitor=MonitorSettings(poll_interval=1.0, status_timeout=30.0, cpu_share=1.0),
         conditions={kind: ConditionSettings(after=0.0) for kind in late},
@@ -108,9 +204,21 @@ def _eager() -> Settings:
 
 
 @pytest.fixture(scope="session")
-def told() -> Iterator[Told | None]:
-    """The watcher beside the tests, where it is asked for."""
-    watching = Told() if os.environ.get("DMWATCH_TOLD") == "1" else None
+def shown() -> set[tuple[str, State | None]]:
+    """The types that were told in this run, each with what became of it."""
+    return set()
+
+
+@pytest.fixture(scope="session")
+def stream(shown: set[tuple[str, State | None]]) -> Callable[[], Stream]:
+    """stream() -> a Stream for the events of one watcher."""
+    return lambda: Stream(shown)
+
+
+@pytest.fixture(scope="session")
+def told(stream: Callable[[], Stream]) -> Iterator[Told | None]:
+    """The watcher beside the tests."""
+    watching = None if os.environ.get("DMWATCH_TOLD") == "0" else Told(stream())
     yield watching
     if watching:
         watching.close()
@@ -149,18 +257,18 @@ class Device:
 
     def standing(self) -> dict[str, Severity]:
         """What stands, as our code reads it and as the watcher has told it."""
-        found = self._findings()
+        seen = self.look()
+        found = find(seen.type).observe(seen).findings
         if self.told:
-            self.told.agrees(self.name, {(f.type, f.key, f.severity) for f in found})
+            self.told.agrees(self.name, found)
         return {f.type: f.severity for f in found}
 
-    def _findings(self) -> tuple[Finding, ...]:
-        seen = self.look()
-        return find(seen.type).observe(seen).findings
-
     def since(self, before: Seen) -> list[str]:
-        """The moments from a look before until now."""
-        return [moment.type for moment in find(before.type).moments(before, self.look())]
+        """The moments from a look before until now, which the watcher has told too."""
+        found = find(before.type).moments(before, self.look())
+        if self.told:
+            self.told.tells(self.name, found)
+        return [moment.type for moment in found]
 
     def until(self, true: Callable[[Seen], bool], seconds: float = 60) -> Seen:
         end = time.monotonic() + seconds
