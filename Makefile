@@ -1,9 +1,9 @@
 # `make help` names the targets. KERNEL chooses the lab's kernel (default 6.1), PYTHON the interpreter
-# that .venv is made with.
+# that .venv is made with. `make install` is explained in systemd/install.sh.
 
 SHELL := /bin/bash
 KERNEL ?= 6.1
-export KERNEL PYTHON
+export KERNEL PYTHON PREFIX DESTDIR EXTRAS
 
 bin := .venv/bin
 step := tests/lab/step.sh
@@ -12,7 +12,7 @@ lab := $(bin)/python tests/lab/lab.py
 kernel-tests := pytest tests/kernel --timeout 300
 
 .NOTPARALLEL:
-.PHONY: help setup run test test-long test-kernels lint host-tests kernel-tests
+.PHONY: help setup run test test-long test-kernels lint host-tests kernel-tests install uninstall staged
 
 help:
 	@echo "make setup         Debian packages, .venv, the lab (root only where packages are missing)"
@@ -21,6 +21,8 @@ help:
 	@echo "make test-long     the same with the long tests"
 	@echo "make test-kernels  the kernel tests on 5.10, 6.1, 6.12 and 7"
 	@echo "make lint          ruff, mypy, the layers"
+	@echo "make install       the daemon into PREFIX (default /opt/dmwatch), as root"
+	@echo "make uninstall     take it away, but for the configuration and the journal"
 
 setup:
 	@tests/lab/setup.sh
@@ -52,3 +54,10 @@ host-tests:
 kernel-tests:
 	@$(step) "kernel tests, collected" $(bin)/pytest tests/kernel --collect-only -qq
 	@$(step) "kernel tests in the lab, Linux $(KERNEL)" $(lab) --timeout 3000 -- $(kernel-tests)
+
+install uninstall:
+	@systemd/install.sh $@
+
+# What the kernel test of the daemon under systemd lays over the guest's root.
+staged:
+	@tests/kernel/systemd/stage.sh

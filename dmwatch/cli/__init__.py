@@ -9,11 +9,14 @@ from io import TextIOWrapper
 from typing import NoReturn
 
 import click
+from click.shell_completion import shell_complete
 
 from dmwatch.cli.failure import FAILED, USAGE, exit_code, sentence
 from dmwatch.errors import DmwatchError
 
+_COMPLETE = "_DMWATCH_COMPLETE"
 _COMMANDS = {
+    "check-config": "check a configuration, and say what is wrong with it",
     "conditions": "show what stands now, worst first",
     "coverage": "show what is watched of each device, how, and what is not",
     "explain": "read `dmsetup status` text and say what it means",
@@ -36,7 +39,7 @@ class _Lazy(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
         if cmd_name not in _COMMANDS:
             return None
-        found: click.Command = import_module(f"dmwatch.cli.{cmd_name}").command
+        found: click.Command = import_module(f"dmwatch.cli.{cmd_name.replace('-', '_')}").command
         return found
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
@@ -50,8 +53,23 @@ class _Lazy(click.Group):
     epilog="Example: dmwatch watch",
 )
 @click.version_option(package_name="dmwatch")
+@click.option(
+    "--paths",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=lambda context, _, wanted: _show_paths(context) if wanted else None,
+    help="Show where the unit, the example and the schema lie, and exit.",
+)
 def group() -> None:
     """Linux device-mapper: what is there, what it reports, what changes."""
+
+
+def _show_paths(context: click.Context) -> None:
+    from dmwatch.cli.paths import print_paths  # noqa: PLC0415
+
+    print_paths()
+    context.exit()
 
 
 def main() -> NoReturn:
@@ -60,6 +78,8 @@ def main() -> NoReturn:
         if isinstance(stream, TextIOWrapper):
             # a terminal's encoding may lack a character of a device's name
             stream.reconfigure(errors="backslashreplace")
+    if _COMPLETE in os.environ:
+        sys.exit(shell_complete(group, {}, "dmwatch", _COMPLETE, os.environ[_COMPLETE]))
     sys.exit(run(sys.argv[1:]))
 
 

@@ -28,12 +28,15 @@ LARGEST = 1 << 20
 _AT = re.compile(r" \(at (?:line (?P<line>[0-9]+), column [0-9]+|end of document)\)")
 
 
-def read_configuration(path: Path | None = None, *, check_plugins: bool = True) -> Configuration:
+def read_configuration(
+    path: Path | None = None, *, check_plugins: bool = True, strict: bool = False
+) -> Configuration:
     """Read the configuration; its `source` says which file it came from.
 
     Args:
         path: the file; None for the default one, which may be missing: then the defaults hold.
         check_plugins: load the handlers that are named, and check their settings.
+        strict: a handler whose code cannot be loaded is a fault; the daemon goes on without it.
 
     Raises:
         ConfigError: it has faults: all of them.
@@ -43,13 +46,15 @@ def read_configuration(path: Path | None = None, *, check_plugins: bool = True) 
     text = _text(source, may_miss=path is None)
     if text is None:
         return Configuration()
-    made = parse(text, str(source), check_plugins=check_plugins)
+    made = parse(text, str(source), check_plugins=check_plugins, strict=strict)
     made.came_from(source)
     return made
 
 
-def parse(text: str, source: str, *, check_plugins: bool = True) -> Configuration:
-    """Read a configuration from TOML.
+def parse(
+    text: str, source: str, *, check_plugins: bool = True, strict: bool = False
+) -> Configuration:
+    """Read a configuration from TOML, as `read_configuration` does from a file.
 
     Raises:
         ConfigError: it has faults: all of them. `source` says of what.
@@ -61,7 +66,7 @@ def parse(text: str, source: str, *, check_plugins: bool = True) -> Configuratio
     faults = list(_misfits(data))
     made = _validate(data, faults)
     if check_plugins:
-        faults += _plugin_faults(made.handlers if made else _sound_handlers(data))
+        faults += _plugin_faults(made.handlers if made else _sound_handlers(data), strict=strict)
     if faults or made is None:
         places = Places(text)
         raise ConfigError(source, [fault.at(places.line(fault.path)) for fault in faults])
@@ -155,7 +160,7 @@ def _validate(data: dict[str, Any], faults: list[Fault]) -> Configuration | None
     return None
 
 
-def _plugin_faults(handlers: Mapping[str, HandlerTable]) -> Iterator[Fault]:
+def _plugin_faults(handlers: Mapping[str, HandlerTable], *, strict: bool) -> Iterator[Fault]:
     # the loader raises the faults of this package
     from dmwatch.service.delivery import plugins  # noqa: PLC0415
 
@@ -164,8 +169,11 @@ def _plugin_faults(handlers: Mapping[str, HandlerTable]) -> Iterator[Fault]:
             plugins.load(name, table)
         except ConfigError as error:
             yield from error.faults
+        except plugins.PluginError as error:
+            if strict:
+                yield Fault(("handlers", name, "use"), str(error))
         except DmwatchError as error:
-            yield Fault(("handlers", name, "use"), str(error))
+            yield Fault(("handlers", name, "use"), str(error).removeprefix(f"handler {name}: "))
 
 
 def _sound_handlers(data: dict[str, Any]) -> dict[str, HandlerTable]:
