@@ -220,12 +220,12 @@ class Change:
         text = message.format()
         if self._plan(device, Step(Command.TARGET_MSG, name, "" if message.keyed else text)):
             return None
-        flags = Flags.SECURE_DATA if message.keyed else NO_FLAGS
         back = "" if undo is None else undo.format()
-        answer = dm.message(name, text, sector=sector, flags=flags)
+        hidden = _hidden(undo)
+        answer = dm.message(name, text, sector=sector, flags=_hidden(message))
         # only now: to take back what somebody else has said would be worse than a leak
         if back:
-            self._undo.append(lambda: dm.message(name, back, sector=sector))
+            self._undo.append(lambda: dm.message(name, back, sector=sector, flags=hidden))
         return answer.text
 
     # How it is done
@@ -315,3 +315,7 @@ def planning() -> Change | None:
 
 def _nothing() -> None:
     """What undoes a step that cannot be undone, or need not be."""
+
+
+def _hidden(message: TargetMessage | None) -> Flags:
+    return Flags.SECURE_DATA if message is not None and message.keyed else NO_FLAGS
