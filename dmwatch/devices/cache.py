@@ -131,6 +131,9 @@ class CacheDevice(Device[CacheTable]):
     ) -> None:
         """Add ranges to its devices, which must be LinearDevices; it is swapped once, last.
 
+        What it has begun to use it does not give back: within a larger change that fails later, it
+        and its devices stay as they are then.
+
         Raises:
             CommandError: the kernel refuses. All four are as they were.
         """
@@ -139,6 +142,7 @@ class CacheDevice(Device[CacheTable]):
             lower.extend("cache", self.cache, cache)
             lower.extend("origin", self.origin, origin)
             self.swap(change)
+            change.settle(self.name, *lower.names((self.metadata, self.cache, self.origin)))
 
     def set_mode(self, mode: CacheMode, *, timeout: float = 600.0) -> None:
         """Change what becomes of writes; on the way to passthrough dirty blocks are written first.

@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import ParamSpec, Protocol
 
@@ -45,6 +45,14 @@ class Named(Protocol):
     visibility: UdevFlags
 
 
+@dataclass(frozen=True, slots=True)
+class _Undo:
+    """What takes a step back, and of which device."""
+
+    name: str
+    carry_out: Callable[[], object]
+
+
 class Change:
     """The steps so far. Made by `changing`; its methods are the steps.
 
@@ -59,7 +67,7 @@ class Change:
         self.cookie = udev.cookie()
         self._kernel = Carrier(self.cookie)
         self._made: set[str] = set()
-        self._undo: list[Callable[[], object]] = []
+        self._undo: list[_Undo] = []
         self._planned: dict[str, Known | None] = {}
 
     # Reading
@@ -80,11 +88,21 @@ class Change:
             vars(thing).clear()
             vars(thing).update(before)
 
-        self._undo.append(put_back)
+        self._undo.append(_Undo(getattr(thing, "name", ""), put_back))
 
     def otherwise(self, undo: Callable[[], object]) -> None:
         """Call this if a later step fails."""
-        self._undo.append(undo)
+        self._undo.append(_Undo("", undo))
+
+    def settle(self, *names: str) -> None:
+        """What was done to these devices stays, whatever fails later: they cannot go back.
+
+        For what a target does not take back: a pool that has grown refuses to be smaller. What this
+        very change has made is still removed.
+        """
+        for_good = set(names) - self._made
+        # each keeps its place: marks count them
+        self._undo = [_Undo("", _nothing) if u.name in for_good else u for u in self._undo]
 
     # Steps
 
@@ -94,7 +112,7 @@ class Change:
         if not self._plan(device, Step(Command.DEV_CREATE, name, uuid or "")):
             new = look(dm, name) is None
             undo = partial(self._kernel.remove, dm, name, device.visibility)
-            self._do(lambda: dm.create(name, uuid), undo if new else _nothing)
+            self._do(name, lambda: dm.create(name, uuid), undo if new else _nothing)
             self._made.add(name)
             return
         if self.look(device) is not None:
@@ -110,7 +128,9 @@ class Change:
             return
         secret = flags | secrecy(table)
         self._do(
-            lambda: dm.load(name, table, flags=secret), partial(self._kernel.unload, dm, before)
+            name,
+            lambda: dm.load(name, table, flags=secret),
+            partial(self._kernel.unload, dm, before),
         )
 
     def clear(self, device: Named) -> None:
@@ -122,7 +142,7 @@ class Change:
             return
         staged = (before and before.staged) or ()
         undo = partial(dm.load, name, staged, flags=secrecy(staged)) if staged else _nothing
-        self._do(lambda: dm.clear(name), undo)
+        self._do(name, lambda: dm.clear(name), undo)
 
     def resume(self, device: Named, flags: Flags = NO_FLAGS) -> None:
         """DEV_SUSPEND without SUSPEND. Undone by the table that was live, suspended if it was."""
@@ -136,7 +156,7 @@ class Change:
         new = before is None or name in self._made
         undo = partial(self._kernel.unresume, dm, before, udev) if before and not new else _nothing
         try:
-            self._do(lambda: self._kernel.resume(dm, name, udev, flags), undo)
+            self._do(name, lambda: self._kernel.resume(dm, name, udev, flags), undo)
         except CommandError:
             # a table that could not be put in place is gone
             with suppress(CommandError):
@@ -153,7 +173,7 @@ class Change:
             return
         undo = partial(self._kernel.resume, dm, name, udev)
         running = before is not None and not before.suspended
-        self._do(lambda: dm.suspend(name, flags=flags), undo if running else _nothing)
+        self._do(name, lambda: dm.suspend(name, flags=flags), undo if running else _nothing)
 
     @contextmanager
     def paused(self, device: Named, flags: Flags = NO_FLAGS) -> Iterator[None]:
@@ -186,7 +206,7 @@ class Change:
             self._planned[name] = None
             return
         undo = partial(self._kernel.rename, dm, new, name, udev)
-        self._do(lambda: self._kernel.rename(dm, name, new, udev), undo)
+        self._do(name, lambda: self._kernel.rename(dm, name, new, udev), undo)
         if name in self._made:
             self._made.add(new)
 
@@ -198,7 +218,7 @@ class Change:
             self._planned[name] = None
             return
         undo = partial(self._kernel.remake, dm, before, udev) if before else _nothing
-        self._do(lambda: self._kernel.remove(dm, name, udev, patience), undo)
+        self._do(name, lambda: self._kernel.remove(dm, name, udev, patience), undo)
 
     def message(
         self,
@@ -225,7 +245,8 @@ class Change:
         answer = dm.message(name, text, sector=sector, flags=_hidden(message))
         # only now: to take back what somebody else has said would be worse than a leak
         if back:
-            self._undo.append(lambda: dm.message(name, back, sector=sector, flags=hidden))
+            # by no name: it can be taken back also where the device has settled
+            self.otherwise(lambda: dm.message(name, back, sector=sector, flags=hidden))
         return answer.text
 
     # How it is done
@@ -235,9 +256,9 @@ class Change:
         self.steps.append(step)
         return self.dry
 
-    def _do(self, command: Callable[[], object], undo: Callable[[], object]) -> None:
+    def _do(self, name: str, command: Callable[[], object], undo: Callable[[], object]) -> None:
         """Carry out a command; it is to be undone also where an interrupt came as it returned."""
-        self._undo.append(undo)
+        self._undo.append(_Undo(name, undo))
         try:
             command()
         except (CommandError, UdevError):
@@ -252,7 +273,7 @@ class Change:
         """Undo everything since a mark, the last step first; all of it, whatever fails."""
         while len(self._undo) > mark:
             try:
-                self._undo.pop()()
+                self._undo.pop().carry_out()
             except Exception as failed:  # noqa: BLE001 - the first error is the one that counts
                 if error is not None:
                     error.add_note(f"this could not be undone: {failed}")

@@ -24,7 +24,7 @@ How a subclass is made:
 - A method that changes something sets attributes and takes steps within `with self.change()`. Lower
   devices first: `self.data.extend(...)` inside joins the change; the top is swapped once, last.
 - Messages: `change.message(self, Message(...), undo=Opposite(...))`. What must be undone otherwise:
-  `change.otherwise(function)`.
+  `change.otherwise(function)`. What the target does not take back: `change.settle(self.name)`.
 - An order of its own: override `make` (what create does; setup too, where nothing is there).
 - Equality of its own: override `meaning`. Fields that setup shall bring in line instead of refusing
   stand in `adjustable`.

@@ -31,6 +31,11 @@ def extend(what: str, below: Below, ranges: Iterable[Range]) -> None:
     below.extend(*added)
 
 
+def names(parts: Iterable[Below]) -> list[str]:
+    """The names of the parts that are devices of ours."""
+    return [part.name for part in parts if isinstance(part, Device)]
+
+
 def teardown(parts: Iterable[Below]) -> None:
     """Take down the parts that are devices of ours, in this order; each once."""
     ours: list[Device[TargetTable]] = [part for part in parts if isinstance(part, Device)]

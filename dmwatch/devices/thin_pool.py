@@ -112,6 +112,9 @@ class ThinPool(Device[ThinPoolTable]):
     def extend(self, *, data: Iterable[Range] = (), metadata: Iterable[Range] = ()) -> None:
         """Add ranges to its devices, which must be LinearDevices; it is swapped once, last.
 
+        A pool that has grown cannot shrink again: within a larger change that fails later, it and
+        its devices stay as they are then.
+
         Raises:
             CommandError: the kernel refuses. All three are as they were.
         """
@@ -119,6 +122,7 @@ class ThinPool(Device[ThinPoolTable]):
             lower.extend("metadata", self.metadata, metadata)
             lower.extend("data", self.data, data)
             self.swap(change)
+            change.settle(self.name, *lower.names((self.metadata, self.data)))
 
     def set_low_water(self, blocks: DataBlocks) -> None:
         """Have an event raised when no more data blocks than this are free.

@@ -113,13 +113,18 @@ class Files:
         tool("umount", str(self.where))
 
     def write(self, name: str, size: int, seed: int = 0) -> None:
-        data = random.Random(f"{name}-{seed}").randbytes(size)
+        data = self.expect(name, size, seed)
         path = self.where / name
         with path.open("wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
+
+    def expect(self, name: str, size: int, seed: int = 0) -> bytes:
+        """What a file holds that was written so; it is what `check` looks for."""
+        data = random.Random(f"{name}-{seed}").randbytes(size)
         self._sums[name] = hashlib.sha256(data).hexdigest()
+        return data
 
     def check(self) -> None:
         """Each file holds what was written last, read from the device."""

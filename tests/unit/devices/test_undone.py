@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable
 from typing import Any
 
@@ -19,7 +20,7 @@ from dmwatch.devices import (
     changing,
 )
 from dmwatch.dm import DeviceMapper
-from dmwatch.errors import CommandError
+from dmwatch.errors import CommandError, DeviceBusyError
 from dmwatch.ioctl.abi import Command
 from dmwatch.targets.cache import CacheMode
 from dmwatch.testing import FakeKernel
@@ -71,7 +72,7 @@ def all_or_nothing(world: World) -> None:
     """Many operations as one change."""
     with changing():
         world.thin.teardown()
-        world.pool.extend(data=[world.part(500_000, 1024)])
+        world.pool.set_low_water(DataBlocks(7))
         ZeroDevice(world.dm, "new", MORE).create()
         world.linear.rename("renamed")
         world.linear.suspend()
@@ -156,6 +157,53 @@ def test_an_interrupt_at_any_step_leaves_everything_as_it_was(what: str) -> None
             continue  # whose doing an id is cannot be told then: it is not taken back
         before, after, _ = broken_at(what, step, interrupt=True)
         assert after == before, f"step {step}: {command.name}"
+
+
+def test_what_a_pool_has_grown_by_stays_where_a_later_step_fails(
+    kernel: FakeKernel, dm: DeviceMapper
+) -> None:
+    world = World(dm)
+
+    def too_much() -> None:
+        with changing():
+            world.linear.rename("renamed")
+            world.pool.set_low_water(DataBlocks(7))
+            world.pool.extend(data=[world.part(500_000, 1024)])
+            ZeroDevice(dm, "new", MORE).create()
+            kernel.fail(Command.DEV_SUSPEND, errno.EIO)
+            world.thin.extend(MORE)
+
+    with pytest.raises(CommandError):
+        too_much()
+    assert world.linear.name == "linear"
+    assert world.linear.exists()
+    assert [d.name for d in kernel.devices if d.name == b"new"] == []
+    assert world.data.size == Sectors(65536 + 1024)
+    assert world.data.differs() == world.pool.differs() == world.thin.differs() == []
+    assert world.pool.low_water == DataBlocks(7)
+
+
+def test_a_pool_that_was_made_by_the_same_change_is_removed_though_it_has_grown(
+    kernel: FakeKernel, dm: DeviceMapper
+) -> None:
+    world = World(dm)
+    with changing():
+        world.thin.teardown()
+        world.pool.teardown(below=True)
+    before = state(kernel)
+
+    def too_much() -> None:
+        with changing():
+            world.metadata.create()
+            world.data.create()
+            world.pool.create()
+            world.pool.extend(data=[world.part(500_000, 1024)])
+            ZeroDevice(dm, "cache", MORE).create()
+
+    with pytest.raises(DeviceBusyError):
+        too_much()
+    assert state(kernel) == before
+    assert world.data.size == Sectors(65536)
 
 
 def test_an_interrupted_message_leaves_no_device_and_nothing_suspended() -> None:
