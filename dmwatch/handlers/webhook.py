@@ -12,7 +12,6 @@ import re
 import ssl
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 from pydantic import Field, field_validator, model_validator
 
@@ -285,6 +284,12 @@ def _is_sendable(text: str) -> bool:
     return text.isascii() and text.isprintable()
 
 
-def _said(error: Exception) -> str:
-    cause: Any = error.__cause__ or error
-    return f"{type(error).__name__}: {cause}".removesuffix(": ")
+def _said(error: BaseException) -> str:
+    """What lies at the bottom of it: `Connection refused` instead of `All attempts failed`."""
+    deepest = error
+    while (below := deepest.__cause__ or deepest.__context__) is not None:
+        deepest = below
+    while isinstance(deepest, BaseExceptionGroup):
+        deepest = deepest.exceptions[0]
+    said = getattr(deepest, "strerror", None) or deepest
+    return f"{type(deepest).__name__}: {said}".removesuffix(": ")
