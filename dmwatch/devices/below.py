@@ -46,9 +46,16 @@ def word_of(below: Below) -> Word:
 
 
 def node_of(below: Below) -> str:
-    """A path by which a lower device can be opened."""
+    """A path by which a lower device can be opened: its node in devtmpfs, which needs no udev."""
     word = word_of(below)
-    return f"/dev/block/{word}" if isinstance(word, DeviceNumber) else word
+    if isinstance(word, str):
+        return word
+    try:
+        told = (SYSFS / str(word) / "uevent").read_text(encoding="utf-8", errors="surrogateescape")
+    except OSError:
+        return f"/dev/block/{word}"
+    names = (line.removeprefix("DEVNAME=") for line in told.splitlines() if "DEVNAME=" in line)
+    return f"/dev/{next(names, f'block/{word}')}"
 
 
 def number_of(path: str) -> DeviceNumber | None:
