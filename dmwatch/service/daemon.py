@@ -25,7 +25,7 @@ from dmwatch.service import logs, memory
 from dmwatch.service.answers import Answers
 from dmwatch.service.config import ConfigError
 from dmwatch.service.delivery import Dispatcher
-from dmwatch.service.delivery.plugins import Loaded, load
+from dmwatch.service.delivery.plugins import Loaded, load_all
 from dmwatch.service.entry import Entry
 from dmwatch.service.ledger import Ledger
 from dmwatch.service.notify import Notifier
@@ -97,7 +97,7 @@ class Daemon:
         """
         async with self.ledger:
             recording = asyncio.create_task(self._record_own(), name="dmwatch-own")
-            handlers = await asyncio.to_thread(load_handlers, self.configuration)
+            handlers = await asyncio.to_thread(load_all, self.configuration.handlers)
             await self.dispatcher.start(handlers, self.ledger.backlog)
             try:
                 await self._watch()
@@ -109,8 +109,8 @@ class Daemon:
         self._notifier.reloading()
         try:
             configuration = await asyncio.to_thread(self._read)
-            handlers = await asyncio.to_thread(load_handlers, configuration)
-        except ConfigError as error:
+            handlers = await asyncio.to_thread(load_all, configuration.handlers)
+        except DmwatchError as error:
             self._refuse(error)
         else:
             await self._adopt(configuration, handlers)
@@ -180,8 +180,9 @@ class Daemon:
             await within(CLOSE_SECONDS, self.stream.close())
         recording.cancel()
 
-    def _refuse(self, error: ConfigError) -> None:
-        for fault in error.faults:
+    def _refuse(self, error: DmwatchError) -> None:
+        faults = error.faults if isinstance(error, ConfigError) else [error]
+        for fault in faults:
             self._log.error("reload refused", fault=str(fault))
         self._notifier.status("reload refused, the old configuration is in force: see the log")
 
@@ -203,15 +204,6 @@ class Daemon:
         except DmwatchError as error:
             # watching goes on: a page fault less is not worth an alarm less
             self._log.error("lock_memory", problem=str(error))
-
-
-def load_handlers(configuration: Configuration) -> dict[str, Loaded]:
-    """The configured handlers, each with its class and settings.
-
-    Raises:
-        ConfigError: one cannot be loaded, or its settings have faults.
-    """
-    return {name: load(name, table) for name, table in configuration.handlers.items()}
 
 
 async def within(limit: float, work: Awaitable[object]) -> None:

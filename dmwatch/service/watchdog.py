@@ -36,7 +36,7 @@ class Watchdog:
 
     async def run(self) -> None:
         """Go on for ever."""
-        limit = self._notifier.watchdog_interval
+        limit = self._notifier.watchdog_seconds
         interval = USUAL_INTERVAL if limit is None else min(limit / 3, USUAL_INTERVAL)
         while True:
             self.tick()

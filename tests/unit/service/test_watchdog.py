@@ -12,7 +12,7 @@ from dmwatch.service.watchdog import PATIENCE, Watchdog
 
 class FakeNotifier:
     def __init__(self, interval: float | None = None) -> None:
-        self.watchdog_interval = interval
+        self.watchdog_seconds = interval
         self.said: list[str] = []
 
     def watchdog(self) -> None:
