@@ -32,9 +32,13 @@ class NoSuchDeviceError(DmwatchError):
     """A device was named that is not there."""
 
 
+class NoSuchHandlerError(DmwatchError):
+    """A handler was named that is not configured."""
+
+
 def exit_code(error: DmwatchError) -> int:
     """The exit code for an error: 3 not found, 4 busy, 5 not permitted, 6 too old or none, ..."""
-    if isinstance(error, NoSuchDeviceError):
+    if isinstance(error, NoSuchDeviceError | NoSuchHandlerError):
         return NOT_FOUND
     return next((code for kind, code in _CODES if isinstance(error, kind)), FAILED)
 
