@@ -185,7 +185,10 @@ async def test_it_answers_what_it_is_asked(tmp_path: Path, kernel: FakeKernel) -
     )
     async with running(tmp_path, kernel) as here:
         conditions = (await here.ask("conditions"))["conditions"]
-        assert conditions[0]["type"] == "thin-pool.out-of-data-space"
+        assert [condition["type"] for condition in conditions] == [
+            "thin-pool.data-usage",
+            "thin-pool.out-of-data-space",
+        ]
         (handler,) = (await here.ask("handlers"))["handlers"]
         assert (handler["name"], handler["use"]) == ("out", "file")
         (coverage,) = (await here.ask("coverage"))["coverage"]
