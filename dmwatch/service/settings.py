@@ -22,9 +22,10 @@ from pydantic import (
 )
 
 from dmwatch.events import Event, State
-from dmwatch.monitor.settings import LongSpan, Settings, Span
+from dmwatch.monitor.settings import Settings
 from dmwatch.service.logs import LogSettings
 from dmwatch.severity import Severity
+from dmwatch.spans import LongSpan, Span
 
 _RESERVED = ("use", "match", "delivery")
 
@@ -78,7 +79,7 @@ class Delivery(_Model):
 
     timeout: LongSpan = Field(default=30.0, description="one attempt is cancelled after this long")
     max_attempts: int = Field(
-        default=8, ge=1, le=1000, description="after so many an event is given up"
+        default=30, ge=1, le=1000, description="after so many an event is given up"
     )
     retry_first: LongSpan = Field(
         default=1.0, description="the pause after a first failure; it doubles with each"
