@@ -83,6 +83,7 @@ make_environment() {
 # what was made below DESTDIR will run without it
 relocate() {
   grep -rlIF "$target" "$target/bin" "$target/pyvenv.cfg" | xargs -r sed -i "s|$target|$prefix|g"
+  "$target/bin/python" -m compileall -q -f -s "$destdir" -p / "$target/lib" || true # pip did it once
 }
 
 install_files() {

@@ -20,7 +20,7 @@ def paths() -> dict[str, Path]:
     """What there is, by what it is; a file that is not there is left out."""
     root = _checkout() or _shared()
     package = Path(dmwatch.__file__).parent
-    found = {"program": Path(sys.argv[0]).absolute(), "package": package}
+    found = {"program": Path(sys.executable).parent / "dmwatch", "package": package}
     found["schema"] = package / "schema" / "events.json"
     if root is not None:
         found.update((what, root / name) for what, name in _SHIPPED.items())

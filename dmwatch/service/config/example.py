@@ -15,6 +15,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
+from dmwatch.handlers import Handler
 from dmwatch.monitor.settings import ConditionSettings, MonitorSettings, Rule
 from dmwatch.service.config.kinds import as_toml, bounds, kind_of
 from dmwatch.service.delivery.plugins import installed
@@ -43,18 +44,29 @@ HANDLERS = """
 # uses "log". `dmwatch handlers` lists what is installed; a package can bring more.
 """
 _RUNGS = '[{ at = 70, severity = "notice" }, { at = 85, severity = "error" }]'
-_CHOSEN: dict[tuple[type[BaseModel], str], str] = {
-    (ConditionSettings, "rungs"): _RUNGS,
-    (ConditionSettings, "hysteresis"): "2",
-    (ConditionSettings, "after"): '"0s"',
-    (ConditionSettings, "remind_every"): '"6h"',
-    (Rule, "device"): '"scratch-*"',
-    (Rule, "action"): '"ignore"',
-    (StreamSettings, "group"): '"disk"',
-    (Match, "states"): '["raised", "cleared"]',
+_CHOSEN = {
+    "ConditionSettings.rungs": _RUNGS,
+    "ConditionSettings.hysteresis": "2",
+    "ConditionSettings.after": '"0s"',
+    "ConditionSettings.remind_every": '"6h"',
+    "Rule.device": '"scratch-*"',
+    "Rule.action": '"ignore"',
+    "StreamSettings.group": '"disk"',
+    "Match.states": '["raised", "cleared"]',
+    "FileSettings.path": '"/var/lib/dmwatch/events.ndjson"',
+    "WebhookSettings.url": '"https://alerts.example/hook"',
+    "WebhookSettings.token": '{ credential = "pager-token" }',
+    "WebhookSettings.headers": '{ X-Site = "north", X-Key = { credential = "pager-key" } }',
+    "WebhookSettings.template": """'{"text": "$severity: $summary"}'""",
+    "WebhookSettings.ca_file": '"/etc/ssl/ours.pem"',
+    "WebhookSettings.proxy": '"http://proxy.example:3128"',
+    "ExecSettings.command": '["/usr/local/sbin/on-event", "--quietly"]',
+    "ExecSettings.user": '"nobody"',
+    "ExecSettings.group": '"nogroup"',
+    "ExecSettings.environment": '{ SITE = "north" }',
 }
 """What the example shows where there is no default, or a better thing to show."""
-_EXCLUDED = {(Rule, "severity")}
+_EXCLUDED = {"Rule.severity"}
 
 
 def document() -> str:
@@ -78,23 +90,25 @@ def _parts() -> Iterator[str]:
 
 
 def _handler(use: str, *, with_common: bool) -> Iterator[str]:
-    model = _settings(use)
+    handler = _class(use)
+    model = handler.Settings
     name = f"my-{use}"
-    yield f'\n{_prose(_about(model))}#[handlers.{name}]\n#use = "{use}"\n{_keys(model)}'
+    yield f'\n{_prose(_about(handler))}#[handlers.{name}]\n#use = "{use}"\n{_keys(model)}'
     if with_common:
         yield f"\n{_prose(_about(Match))}#[handlers.{name}.match]\n{_keys(Match)}"
         yield f"\n{_prose(_about(Delivery))}#[handlers.{name}.delivery]\n{_keys(Delivery)}"
 
 
-def _settings(use: str) -> type[BaseModel]:
+def _class(use: str) -> type[Handler[Any]]:
     found = next(handler for handler in installed() if handler.builtin and handler.name == use)
     module, _, name = found.where.partition(":")
-    settings: type[BaseModel] = getattr(import_module(module), name).Settings
-    return settings
+    handler: type[Handler[Any]] = getattr(import_module(module), name)
+    return handler
 
 
-def _about(model: type[BaseModel]) -> str:
-    return (model.__doc__ or "").strip().split("\n")[0].partition(": ")[2]
+def _about(model: type) -> str:
+    sentence = (model.__doc__ or "").strip().split("\n")[0]
+    return sentence.partition("]`: ")[2] or sentence
 
 
 def _prose(sentence: str) -> str:
@@ -107,7 +121,7 @@ def _keys(model: type[BaseModel]) -> str:
 
 def _key(model: type[BaseModel], name: str, field: FieldInfo) -> str:
     # of keys that exclude each other all but one stay prose
-    mark = "# " if (model, name) in _EXCLUDED else "#"
+    mark = "# " if f"{model.__name__}.{name}" in _EXCLUDED else "#"
     return f"{_wrapped(_describe(field))}{mark}{name} = {_value(model, name, field)}\n"
 
 
@@ -122,8 +136,9 @@ def _describe(field: FieldInfo) -> str:
 
 
 def _value(model: type[BaseModel], name: str, field: FieldInfo) -> str:
-    if (model, name) in _CHOSEN:
-        return _CHOSEN[model, name]
+    chosen = _CHOSEN.get(f"{model.__name__}.{name}")
+    if chosen is not None:
+        return chosen
     default: Any = field.get_default(call_default_factory=True, validated_data={})
     if field.examples:
         return as_toml(field, field.examples[0])

@@ -52,11 +52,11 @@ _KINDS: dict[Any, Kind] = {
 
 def kind_of(field: FieldInfo) -> Kind:
     """Say what a field takes."""
-    bare = bare_type(field.annotation)
     metadata = [*field.metadata, *_metadata(field.annotation)]
     if any(isinstance(item, BeforeValidator) and item.func is seconds for item in metadata):
         return Kind(SPAN, '"10s"')
-    return _kind(bare)
+    kinds = [_kind(option) for option in bare_types(field.annotation)]
+    return Kind(" or ".join(dict.fromkeys(kind.words for kind in kinds)), kinds[0].example)
 
 
 def _kind(bare: Any) -> Kind:
@@ -68,10 +68,10 @@ def _kind(bare: Any) -> Kind:
     if origin is typing.Literal:
         return _one_of([str(argument) for argument in arguments])
     if origin in {tuple, list, set, frozenset}:
-        inner = _kind(bare_type(arguments[0]))
+        inner = _kind(bare_types(arguments[0])[0])
         return Kind(f"an array of {inner.words.removeprefix('a ')}", f"[{inner.example}]")
     if origin is dict:
-        return Kind("a table", f"{{ name = {_kind(bare_type(arguments[1])).example} }}")
+        return Kind("a table", f"{{ name = {_kind(bare_types(arguments[1])[0]).example} }}")
     is_model = isinstance(bare, type) and issubclass(bare, BaseModel)
     return Kind("a table", f"{{ {_fields(bare)} }}") if is_model else _KINDS[str]
 
@@ -108,6 +108,9 @@ def as_toml(field: FieldInfo, value: Any, *, quoted: bool = True) -> str:
         return f"{value:g}"
     if isinstance(value, tuple | list | set | frozenset):
         return json.dumps([str(item) for item in value])
+    if isinstance(value, dict):
+        pairs = (f"{key} = {json.dumps(held)}" for key, held in value.items())
+        return f"{{ {', '.join(pairs)} }}" if value else "{}"
     if isinstance(value, Path):
         value = str(value)
     return json.dumps(value)
@@ -132,15 +135,14 @@ def _size_text(value: int) -> str:
     return f"{value}B"
 
 
-def bare_type(kind: Any) -> Any:
-    """The type without None and without annotations."""
+def bare_types(kind: Any) -> list[Any]:
+    """The types that a value may have, without None and without annotations."""
     origin = typing.get_origin(kind)
     if origin is typing.Annotated:
-        return bare_type(typing.get_args(kind)[0])
+        return bare_types(typing.get_args(kind)[0])
     if origin in {typing.Union, types.UnionType}:
-        options = [part for part in typing.get_args(kind) if part is not types.NoneType]
-        return bare_type(options[0])
-    return kind
+        return [one for part in typing.get_args(kind) for one in bare_types(part)]
+    return [] if kind is types.NoneType else [kind]
 
 
 def _metadata(kind: Any) -> list[Any]:
