@@ -17,6 +17,8 @@ UUIDS_SINCE: Version = (4, 45, 0)
 IMA_SINCE: Version = (4, 45, 0)
 EVENTS_SINCE: Version = (4, 36, 0)
 ALIGNED_SINCE: Version = (4, 37, 0)
+# Linux 7.3; 7.2 has the same number and does as those before it
+EXACT_SINCE: Version = (4, 50, 0)
 _NAME_LIST = struct.Struct("=QI")
 _SPEC = struct.Struct("=QQi")
 _NEXT = struct.Struct("=I")
@@ -35,8 +37,9 @@ def put_devices(params: Params, devices: Iterable[FakeDevice], version: Version)
         ]
     parts = [_device_parts(d, version, uuids=bool(params.flags & Flags.UUID)) for d in found]
     sizes = [aligned(max(offset + len(raw) for offset, raw in record)) for record in parts]
-    # even an empty list needs room for one device number
-    if params.room < 8 or not params.result(sum(sizes)):
+    # before 7.3 even an empty list needs room for one device number
+    needed = 0 if version >= EXACT_SINCE else 8
+    if params.room < needed or not params.result(sum(sizes)):
         params.data_start = DATA
         params.flags |= Flags.BUFFER_FULL
         return
@@ -119,8 +122,10 @@ def put_deps(params: Params, numbers: list[DeviceNumber]) -> None:
 
 
 def put_versions(params: Params, versions: list[tuple[str, Version]]) -> None:
-    """LIST_VERSIONS and GET_TARGET_VERSION. The kernel asks for more room than it fills."""
-    if not params.result(sum(16 + len(name) + 1 + 7 for name, _ in versions)):
+    """LIST_VERSIONS and GET_TARGET_VERSION. Before 7.3 it asks for more room than it fills."""
+    sizes = [16 + len(name) + 1 for name, _ in versions]
+    exact = params.version >= EXACT_SINCE
+    if not params.result(sum(aligned(size) if exact else size + 7 for size in sizes)):
         return
     offset = 0
     for i, (name, version) in enumerate(versions):
