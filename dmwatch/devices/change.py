@@ -100,6 +100,8 @@ class Change:
         For what a target does not take back: a pool that has grown refuses to be smaller. What this
         very change has made is still removed.
         """
+        if self.dry:
+            return
         for_good = set(names) - self._made
         # each keeps its place: marks count them
         self._undo = [_Undo("", _nothing) if u.name in for_good else u for u in self._undo]

@@ -12,9 +12,12 @@ from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any
 
 from dmwatch.devices.below import number_of
+from dmwatch.names import DeviceNumber
 from dmwatch.table import TargetLine
-from dmwatch.targets import TargetTable, find, plain
+from dmwatch.targets import Secret, TargetTable, find, plain
 
+_WHOLE = DeviceNumber | Secret
+"""Values that are not taken apart."""
 Meaning = Callable[[TargetTable], object]
 
 
@@ -87,7 +90,7 @@ def _in_line(wanted: TargetLine, found: TargetLine, meaning: Meaning) -> Iterato
 def _walk(wanted: Any, found: Any, name: str) -> Iterator[Difference]:
     if wanted == found:
         return
-    if type(wanted) is type(found) and is_dataclass(wanted):
+    if type(wanted) is type(found) and is_dataclass(wanted) and not isinstance(wanted, _WHOLE):
         for spec in fields(wanted):
             if spec.compare:
                 yield from _walk(getattr(wanted, spec.name), getattr(found, spec.name), spec.name)
