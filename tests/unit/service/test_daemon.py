@@ -188,6 +188,7 @@ async def test_it_answers_what_it_is_asked(tmp_path: Path, kernel: FakeKernel) -
         assert [condition["type"] for condition in conditions] == [
             "thin-pool.data-usage",
             "thin-pool.out-of-data-space",
+            "thin-pool.low-water",
         ]
         (handler,) = (await here.ask("handlers"))["handlers"]
         assert (handler["name"], handler["use"]) == ("out", "file")
