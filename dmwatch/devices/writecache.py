@@ -10,13 +10,14 @@ from dmwatch.devices.below import Below, size_of, word_of
 from dmwatch.devices.device import Device, Options
 from dmwatch.devices.linear import LinearDevice
 from dmwatch.devices.segment import Segment
+from dmwatch.devices.waiting import wait_until
 from dmwatch.dm import DeviceMapper
 from dmwatch.dm.udev import PUBLIC
 from dmwatch.errors import DmwatchError
 from dmwatch.targets import TargetTable
 from dmwatch.targets.writecache import (
+    Cleaner,
     Flush,
-    FlushOnSuspend,
     WritecacheMedium,
     WritecacheOption,
     WritecacheStatus,
@@ -102,16 +103,20 @@ class WritecacheDevice(Device[WritecacheTable]):
             if not change.dry:
                 self._refuse_failed()
 
-    def detach(self) -> LinearDevice:
+    def detach(self, *, timeout: float = 600.0) -> LinearDevice:
         """Write all that the cache holds to the origin, and put the origin in the cache's place.
 
-        Name, uuid and number stay, and so does what lies on top.
+        Name, uuid and number stay, and so does what lies on top, which can be in use.
+
+        Args:
+            timeout: seconds that the writing may take.
 
         Returns:
             the device as it is now; this object is of no use any more.
 
         Raises:
-            DmwatchError: the cache has failed, or something is left in it. It is as it was.
+            DmwatchError: the cache has failed, or time is up. It is in place still, and goes on
+                writing back until `reload`.
         """
         bare = LinearDevice(
             self.dm,
@@ -123,23 +128,22 @@ class WritecacheDevice(Device[WritecacheTable]):
             udev=self._udev,
         )
         with self.change() as change:
+            change.message(self, Cleaner())
             if not change.dry:
-                self._refuse_failed()
-            change.load(self, bare.lines())
-            change.message(self, FlushOnSuspend())
-            change.suspend(self)
-            if not change.dry:
-                self._refuse_failed(empty=True)
-            change.resume(self)
+                what = f"the writing back of {self.name}"
+                wait_until(self._is_clean, what, timeout, because="the origin is slow")
+            bare.swap(change)
         return bare
 
-    def _refuse_failed(self, *, empty: bool = False) -> None:
+    def _is_clean(self) -> bool:
+        self._refuse_failed()
         status = self.status()
-        left = status.blocks - status.free
-        if status.error or (empty and left):
-            problem = "the cache has failed" if status.error else f"{int(left)} blocks are left"
+        return status.free == status.blocks
+
+    def _refuse_failed(self) -> None:
+        if self.status().error:
             raise DmwatchError(
-                f"{self.name} cannot be written back: {problem}",
+                f"{self.name} cannot be written back: the cache has failed",
                 because="one of its devices had errors",
                 hint="look at the kernel log",
             )
