@@ -110,12 +110,14 @@ class VerityDevice(Device[VerityTable]):
             root_digest: what `veritysetup format` printed.
             offset: where the superblock lies.
             features: see VerityTable.options.
-            options: see Options.
+            options: see Options. Without a uuid it gets the one by which veritysetup knows it.
 
         Raises:
             DmwatchError: there is no superblock.
         """
         known = VeritySuperblock.read(hashes, offset)
+        if options.get("uuid") is None:
+            options["uuid"] = f"CRYPT-VERITY-{known.uuid.hex}-{name}"
         return cls(
             dm,
             name,

@@ -224,6 +224,7 @@ def test_a_tree_of_veritysetup_is_opened_by_us(
         told = tool("veritysetup", "status", name)
         assert re.search(r"is active", told)
         assert re.search(r"status: +verified", told)
+        assert re.search(r"type: +VERITY", told)
         assert tree.root in told
         assert [str(step.device) for step in plan(device.teardown)] == [name]
 
