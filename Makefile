@@ -12,7 +12,7 @@ lab := $(bin)/python tests/lab/lab.py
 kernel-tests := pytest tests/kernel --timeout 300
 
 .NOTPARALLEL:
-.PHONY: help setup run test test-long test-kernels lint host-tests kernel-tests install uninstall staged
+.PHONY: help setup run test test-long test-kernels bench lint host-tests kernel-tests install uninstall staged
 
 help:
 	@echo "make setup         Debian packages, .venv, the lab (root only where packages are missing)"
@@ -20,6 +20,7 @@ help:
 	@echo "make test          lint, host tests, kernel tests in the lab; KERNEL=6.12 for another kernel"
 	@echo "make test-long     the same with the long tests"
 	@echo "make test-kernels  the kernel tests on 5.10, 6.1, 6.12 and 7"
+	@echo "make bench         what it costs, as ratios (about 10 minutes)"
 	@echo "make lint          ruff, mypy, the layers"
 	@echo "make install       the daemon into PREFIX (default /opt/dmwatch), as root"
 	@echo "make uninstall     take it away, but for the configuration and the journal"
@@ -39,6 +40,11 @@ test-long: setup lint host-tests kernel-tests
 
 test-kernels: setup
 	@tests/lab/matrix.sh $(kernel-tests)
+
+bench: setup
+	@for script in $(filter-out %/bench_watch.py,$(wildcard tests/bench/bench_*.py)); do \
+	  $(step) "$$script" $(bin)/python $$script || exit; done
+	@$(step) "watching, Linux $(KERNEL)" $(lab) --timeout 900 -- python tests/bench/bench_watch.py
 
 lint:
 	@tests/lab/setup.sh venv
