@@ -69,7 +69,7 @@ def events(
     request: dict[str, Any],
     *,
     follow: bool,
-    on_gap: Callable[[str], None] = lambda sentence: None,
+    on_gap: Callable[[str], None] = lambda _: None,
 ) -> Iterator[str]:
     """Give events as JSON lines: history, then, following, what happens.
 
@@ -111,7 +111,9 @@ class _Listening:
     def reconnect(self) -> socket.socket:
         """Connect again, however long it takes."""
         pause = PAUSE_FIRST
-        if not self.cut_off:
+        if self.cut_off:
+            time.sleep(PAUSE_FIRST)
+        else:
             self._on_gap("the daemon has gone: waiting for it")
         while True:
             try:

@@ -205,7 +205,9 @@ class Connection(asyncio.Protocol):
             return
         self._queue.append((row.id, line))
         if len(self._queue) > QUEUE:
-            self._overflow()
+            self._flush()
+            if len(self._queue) > QUEUE:
+                self._overflow()
         elif not self._flushing:
             # what is published in one step of the loop is written together
             self._flushing = True
