@@ -17,8 +17,10 @@ _DEEPEST = 12
 """No key of the configuration lies deeper."""
 _MANY = 500
 """So many lines of an array are looked at."""
-_WORK = 4 << 20
-"""So many characters are parsed at most: an array of thousands of lines is no honest one."""
+_WORK = 1 << 20
+"""So many characters are parsed again at most: statements that need more are no honest ones."""
+_CLOSERS = ("]", "}", '"""', "'''")
+"""A statement of several lines ends on a line that has one of them."""
 
 
 class Places:
@@ -31,17 +33,17 @@ class Places:
     def __init__(self, text: str) -> None:
         self._lines: dict[Path, int] = {}
         self._counts: dict[Path, int] = {}
+        self._implied: set[Path] = set()
         table: Path = ()
         for line, chunk, parsed in _statements(text):
             if chunk.lstrip().startswith("["):
                 table = self._head(parsed)
-                for end in range(1, len(table) + 1):
-                    self._note(table[:end], line)
-            else:
-                for path, after in _elements(chunk):
-                    self._note(table + path, line + after)
-                for path in _paths(parsed):
-                    self._note(table + path, line)
+                self._note_table(table, line)
+                continue
+            for path, after in _elements(chunk):
+                self._lines.setdefault(table + path, line + after)
+            for path in _paths(parsed):
+                self._lines.setdefault(table + path, line)
 
     def line(self, path: Path) -> int | None:
         """Give the line of a key, or of the nearest table around it; None where there is none."""
@@ -50,8 +52,14 @@ class Places:
                 return self._lines[path[:end]]
         return None
 
-    def _note(self, path: Path, line: int) -> None:
-        self._lines.setdefault(path, line)
+    def _note_table(self, table: Path, line: int) -> None:
+        for end in range(1, len(table)):
+            if table[:end] not in self._lines:
+                self._lines[table[:end]] = line
+                self._implied.add(table[:end])
+        if table not in self._lines or table in self._implied:
+            self._lines[table] = line
+            self._implied.discard(table)
 
     def _head(self, parsed: dict[str, Any]) -> Path:
         """The path of `[a.b]` or `[[a.b]]`, with the places of the arrays it lies in."""
@@ -72,29 +80,33 @@ def _statements(text: str) -> Iterator[tuple[int, str, dict[str, Any]]]:
     """Each statement: its first line, its text, what it says by itself."""
     chunk, first, work = "", 0, 0
     for number, line in enumerate(text.split("\n"), 1):
-        first = first or number
+        begun = bool(chunk)
         chunk += line + "\n"
-        work += len(chunk)
-        if work > _WORK:
-            return
-        try:
-            parsed = tomllib.loads(chunk)
-        except (ValueError, RecursionError):
+        first = first if begun else number
+        if begun and not any(closer in line for closer in _CLOSERS):
             continue
+        work += len(chunk) if begun else 0
+        parsed = _parsed(chunk) if work < _WORK else None
         if parsed:
             yield first, chunk, parsed
-        chunk, first = "", 0
+        if parsed is not None:
+            chunk = ""
+
+
+def _parsed(text: str) -> dict[str, Any] | None:
+    try:
+        return tomllib.loads(text)
+    except (ValueError, RecursionError):
+        return None
 
 
 def _elements(chunk: str) -> Iterator[tuple[Path, int]]:
     """What stands within an array of several lines, each with how many lines below its key."""
     lines = chunk.splitlines(keepends=True)
     seen: set[Path] = set()
-    for number in range(1, min(len(lines), _MANY)):
-        try:
-            parsed = tomllib.loads("".join(lines[: number + 1]) + "]")
-        except (ValueError, RecursionError):
-            continue
+    for number in range(min(len(lines), _MANY) if len(lines) > 1 else 0):
+        start = "".join(lines[: number + 1])
+        parsed = _parsed(start + "]") or _parsed(start)
         new = [path for path in _paths(parsed) if path not in seen]
         seen.update(new)
         yield from ((path, number) for path in new if any(isinstance(part, int) for part in path))
