@@ -29,7 +29,12 @@ class Step:
     flags: Flags = NO_FLAGS
 
     def __str__(self) -> str:
-        words = [self.command.name, self.device, self.text, (self.flags.name or "").lower()]
+        words = [
+            self.command.name,
+            self.device,
+            self.text,
+            (self.flags.name or "").lower().replace("|", " "),
+        ]
         parts = [" ".join(word for word in words if word), *map(_shown, self.lines)]
         return "\n    ".join(parts)
 
