@@ -164,7 +164,7 @@ class Ledger:
         await self._write_cursors()
 
     def standing(self) -> list[Condition]:
-        """What stood when the last daemon ended; on dmwatch itself with device None."""
+        """What stood when the last daemon ended, worst first; device None: on dmwatch itself."""
         return list(self._stood)
 
     def cursor(self, handler: str, position: int) -> None:
@@ -218,7 +218,7 @@ class Ledger:
             self.history.id = EventId(kept.epoch, kept.sequence)
         self._cursors = dict(kept.cursors)
         self._standing = StandingConditions(kept.standing)
-        self._stood = list(kept.standing)
+        self._stood = self._standing.conditions
 
     def _tell_damaged(self, kept: Kept) -> None:
         self._fail(f"it was damaged: it is kept as {kept.damaged}, and a new one was begun")

@@ -84,6 +84,7 @@ class Store:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._connection: sqlite3.Connection | None = None
+        self._damaged = False
 
     def open(self) -> Kept:
         """Open it and give what is in it; a damaged file is set aside and a new one begun.
@@ -95,11 +96,14 @@ class Store:
         """
         self.close()
         try:
-            return self._open(None)
+            if not self._damaged:
+                return self._open(None)
         except sqlite3.DatabaseError as error:
             if error_code(error) not in _DAMAGED:
                 raise
-        return self._open(self._set_aside())
+        kept = self._open(self._set_aside())
+        self._damaged = False
+        return kept
 
     def write(self, batch: Batch) -> None:
         """Write a batch, durably.
@@ -142,8 +146,8 @@ class Store:
                     " (select position from events order by position limit ?)",
                     (TRIM_ROWS,),
                 ).rowcount
-        for _ in connection.execute(f"pragma incremental_vacuum({TRIM_ROWS})"):
-            pass
+        # a script: it has to be stepped to its end, and gives no rows that could be fetched
+        connection.executescript(f"pragma incremental_vacuum({TRIM_ROWS})")
         return rows > 0
 
     def forget_cursors(self, known: Sequence[str]) -> None:
@@ -169,7 +173,9 @@ class Store:
         try:
             yield connection
             connection.execute("commit")
-        except BaseException:
+        except BaseException as error:
+            # not every fault is met when it is opened
+            self._damaged = isinstance(error, sqlite3.Error) and error_code(error) in _DAMAGED
             if connection.in_transaction:
                 connection.execute("rollback")
             raise
