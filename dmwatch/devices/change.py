@@ -85,8 +85,10 @@ class Change:
         before = dict(vars(thing))
 
         def put_back() -> None:
-            vars(thing).clear()
-            vars(thing).update(before)
+            for name in vars(thing).keys() - before.keys():
+                delattr(thing, name)
+            for name, value in before.items():
+                setattr(thing, name, value)
 
         self._undo.append(_Undo(getattr(thing, "name", ""), put_back))
 
