@@ -22,8 +22,9 @@ KEYS = [
     "monitor", "heartbeat", "cpu_share", "lock_memory", "conditions", "thin-pool.data-usage",
     "raid.leg-failed", "rungs", "at", "severity", "hysteresis", "after", "rules", "device",
     "action", "until", "handlers", "pager", "use", "match", "types", "states", "delivery",
-    "queue", "url", "token", "headers", "command", "file", "credential", "path", "max_size", "keep", "journal",
-    "stream", "socket", "max_clients", "log", "format", "level", "user", "environment", "",
+    "queue", "url", "token", "headers", "command", "file", "credential", "path", "max_size",
+    "keep", "journal", "stream", "socket", "max_clients", "log", "format", "level", "user",
+    "environment", "",
 ]  # fmt: skip
 scalars = st.one_of(
     st.sampled_from([SECRET, f"https://x:{SECRET}@y/", "log", "webhook", "exec", "file", "10s"]),

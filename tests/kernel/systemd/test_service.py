@@ -1,0 +1,242 @@
+"""The daemon as an operator has it: installed by make install, run by a real systemd, sandboxed.
+
+The tests stand in the order of one life of the daemon and share it.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+Dmsetup = Callable[..., str]
+Loop = Callable[[float], str]
+Name = Callable[[str], str]
+
+DOCS = Path(__file__).parents[3] / "docs" / "daemon.md"
+UNIT = "dmwatch.service"
+CONFIG = "/etc/dmwatch/config.toml"
+DROP_INS = f"/etc/systemd/system/{UNIT}.d"
+SHIPPED = "/opt/dmwatch/share/dmwatch/systemd/dmwatch.service.d"
+PRIORITIES = {"debug": 7, "info": 6, "notice": 5, "warning": 4, "error": 3, "critical": 2}
+CAP_SYS_ADMIN = 1 << 21
+READY_SECONDS = 20.0
+
+
+def status_of(pid: int, machine: Any) -> dict[str, str]:
+    lines = machine.run("cat", f"/proc/{pid}/status").splitlines()
+    return {key: value.strip() for key, _, value in (line.partition(":") for line in lines)}
+
+
+def test_it_is_ready_when_it_is_watching(machine: Any) -> None:
+    machine.systemctl("start", UNIT)
+    assert machine.show("ActiveState") == "active"
+    assert machine.show("StatusText").startswith("watching ")
+    assert any("is watching" in line["message"] for line in machine.said())
+
+
+def test_the_sandbox_holds(machine: Any) -> None:
+    pid = machine.wait_until_active()
+    status = status_of(pid, machine)
+    assert int(status["CapEff"], 16) == int(status["CapBnd"], 16) == CAP_SYS_ADMIN
+    assert (status["NoNewPrivs"], status["Seccomp"]) == ("1", "2")
+    interfaces = machine.run("cat", f"/proc/{pid}/net/dev").splitlines()[2:]
+    assert [line.split(":")[0].strip() for line in interfaces] == ["lo"]
+
+
+def test_its_memory_is_locked_where_that_is_configured(machine: Any) -> None:
+    locked = int(status_of(machine.wait_until_active(), machine)["VmLck"].split()[0])
+    assert locked > 20_000, "kilobytes"
+
+
+def test_events_reach_the_journal_with_their_priority(
+    machine: Any, dmsetup: Dmsetup, device_name: Name
+) -> None:
+    machine.mark()
+    name = device_name("priority")
+    dmsetup("create", name, "--table", "0 8 error")
+    try:
+        line = machine.wait_for(f"{name}: ")
+        machine.wait("warning", lambda: [x for x in machine.said() if x["level"] == "warning"])
+    finally:
+        dmsetup("remove", name)
+    machine.wait_for("was removed")
+    said = machine.said()
+    assert {line["PRIORITY"] for line in said} >= {6, 4}
+    assert [line["PRIORITY"] for line in said] == [PRIORITIES[line["level"]] for line in said]
+    assert line["logger"]
+
+
+def test_uevents_arrive_although_it_has_no_network(
+    machine: Any, dmsetup: Dmsetup, device_name: Name
+) -> None:
+    # a resume without a new table fires nothing but a uevent, and the heartbeat is an hour off
+    name = device_name("resumed")
+    dmsetup("create", name, "--table", "0 8 zero")
+    try:
+        machine.wait_for(name)
+        dmsetup("suspend", name)
+        time.sleep(2)
+        machine.mark()
+        dmsetup("resume", name)
+        machine.wait("device.resumed", lambda: "device.resumed" in machine.types())
+    finally:
+        dmsetup("remove", name)
+
+
+def test_a_good_configuration_is_reloaded(machine: Any) -> None:
+    pid = machine.wait_until_active()
+    text = machine.run("cat", CONFIG)
+    machine.write(CONFIG, text.replace('severity = "info"', 'severity = "notice"'))
+    machine.mark()
+    machine.systemctl("reload", UNIT)
+    machine.wait_for("reloaded")
+    assert machine.wait_until_active() == pid
+
+
+def test_a_faulty_configuration_is_refused_and_told_and_the_old_one_stays(
+    machine: Any, dmsetup: Dmsetup, device_name: Name
+) -> None:
+    pid = machine.wait_until_active()
+    text = machine.run("cat", CONFIG)
+    machine.write(CONFIG, f'{text}\n[jornal]\n[log]\nlevel = "loud"\n')
+    machine.mark()
+    machine.systemctl("reload", UNIT, check=False)
+    machine.wait("refusal", lambda: len([x for x in machine.said() if x["level"] == "error"]) >= 2)
+    told = "\n".join(str(line) for line in machine.said())
+    assert "jornal: there is no such key, did you mean journal?" in told
+    assert 'log.level: expected "debug", "info"' in told
+    assert {line["PRIORITY"] for line in machine.said() if line["level"] == "error"} == {3}
+    name = device_name("still")
+    dmsetup("create", name, "--table", "0 8 error")
+    machine.wait_for(f"{name}: ")
+    dmsetup("remove", name)
+    machine.write(CONFIG, text)
+    assert machine.wait_until_active() == pid
+
+
+def test_a_daemon_that_is_killed_comes_back(machine: Any) -> None:
+    pid = machine.wait_until_active()
+    machine.systemctl("kill", "-s", "KILL", UNIT)
+    assert machine.wait_until_active(but=pid) != pid
+    assert machine.show("NRestarts") == "1"
+
+
+def test_a_frozen_loop_is_killed_by_the_watchdog(machine: Any) -> None:
+    machine.write(f"{DROP_INS}/lab.conf", "[Service]\nWatchdogSec=10s\n")
+    machine.systemctl("daemon-reload")
+    machine.systemctl("restart", UNIT)
+    pid = machine.wait_until_active()
+    machine.mark()
+    machine.run("kill", "-s", "STOP", str(pid))
+    assert machine.wait_until_active(but=pid) != pid
+    told = [str(entry["MESSAGE"]) for entry in machine.journal()]
+    assert any("Watchdog timeout" in line for line in told)
+    machine.run("rm", f"{DROP_INS}/lab.conf")
+    machine.systemctl("daemon-reload")
+
+
+def test_it_stops_within_its_limit_and_says_so(machine: Any) -> None:
+    machine.wait_until_active()
+    machine.mark()
+    begun = time.monotonic()
+    machine.systemctl("stop", UNIT)
+    took = time.monotonic() - begun
+    assert machine.show("Result") == "success"
+    assert not any("State 'stop-" in str(entry["MESSAGE"]) for entry in machine.journal())
+    print(f"stopped in {took:.1f} s")
+
+
+# A call that hangs in the kernel
+
+
+@pytest.fixture
+def hung_pool(dmsetup: Dmsetup, loop: Loop, device_name: Name) -> Iterator[Callable[[], None]]:
+    """A pool, and what makes each status call of it hang: a commit that waits for its metadata."""
+    meta, pool = device_name("meta"), device_name("pool")
+    dmsetup("create", meta, "--table", f"0 8192 linear {loop(4)} 0")
+    data = loop(8)
+    table = f"0 16384 thin-pool /dev/mapper/{meta} {data} 128 0 1 skip_block_zeroing"
+    dmsetup("mknodes")
+    dmsetup("create", pool, "--table", table)
+    dmsetup("message", pool, "0", "create_thin 0")
+    commits: list[subprocess.Popen[bytes]] = []
+
+    def hang() -> None:
+        dmsetup("suspend", "--noflush", "--nolockfs", meta)
+        commits.append(subprocess.Popen(["dmsetup", "message", pool, "0", "create_thin 1"]))
+
+    yield hang
+    dmsetup("resume", meta)
+    for commit in commits:
+        commit.wait(60)
+    dmsetup("remove", pool)
+    dmsetup("remove", meta)
+
+
+def test_with_a_status_call_hung_a_restart_is_ready_within_20_s(
+    machine: Any, hung_pool: Callable[[], None], need_target: Callable[[str], None]
+) -> None:
+    need_target("thin-pool")
+    text = machine.run("cat", CONFIG)
+    machine.write(
+        CONFIG,
+        text.replace('"20s"', '"3s"').replace("[monitor]", '[monitor]\npoll_interval = "1s"'),
+    )
+    machine.mark()
+    machine.systemctl("start", UNIT)
+    machine.wait_until_active()
+    hung_pool()
+    machine.wait("device.status-stuck", lambda: "device.status-stuck" in machine.types())
+    old = machine.pid()
+    machine.mark()
+    begun = time.monotonic()
+    machine.systemctl("restart", UNIT)
+    took = time.monotonic() - begun
+    print(f"restarted in {took:.1f} s")
+    print(machine.everything())
+    assert machine.wait_until_active() != old
+    assert took < READY_SECONDS
+    machine.write(CONFIG, text)
+
+
+# The sandbox's figures
+
+
+def exposure(machine: Any) -> str:
+    said = machine.run("systemd-analyze", "security", "--no-pager", UNIT)
+    match = re.search(r"Overall exposure level for \S+: ([0-9.]+)", said)
+    assert match, said
+    return match[1]
+
+
+@pytest.mark.parametrize("drop_ins", [(), ("webhook",), ("exec",), ("webhook", "exec")])
+def test_the_sandboxs_figures_are_those_of_the_page(
+    machine: Any, drop_ins: tuple[str, ...]
+) -> None:
+    machine.run("mkdir", "-p", DROP_INS)
+    for name in drop_ins:
+        machine.run("cp", f"{SHIPPED}/{name}.conf", DROP_INS)
+    machine.systemctl("daemon-reload")
+    figure = exposure(machine)
+    print(f"{' + '.join(drop_ins) or 'base'}: {figure}")
+    machine.run("rm", "-r", DROP_INS)
+    machine.systemctl("daemon-reload")
+    assert f"| {' and '.join(drop_ins) or 'none'} | {figure} |" in DOCS.read_text()
+    assert drop_ins or float(figure) <= 2.0
+
+
+def test_with_both_drop_ins_it_starts(machine: Any) -> None:
+    machine.run("mkdir", "-p", DROP_INS)
+    machine.run("cp", "-r", f"{SHIPPED}/.", DROP_INS)
+    machine.systemctl("daemon-reload")
+    machine.systemctl("restart", UNIT)
+    machine.wait_until_active()
+    machine.systemctl("stop", UNIT)
+    machine.run("rm", "-r", DROP_INS)
+    machine.systemctl("daemon-reload")
