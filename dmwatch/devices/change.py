@@ -14,6 +14,7 @@ have done, so that later steps build on it.
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
@@ -120,7 +121,7 @@ class Change:
             self._made.add(name)
             return
         if self.look(device) is not None:
-            raise DeviceBusyError("DEV_CREATE", name, 16, because="the name is taken")
+            raise DeviceBusyError("DEV_CREATE", name, errno.EBUSY, because="the name is taken")
         self._planned[name] = Known(name, uuid)
 
     def load(self, device: Named, lines: Sequence[TargetLine], flags: Flags = NO_FLAGS) -> None:

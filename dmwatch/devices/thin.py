@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from typing import Self, Unpack
 
 from dmwatch.devices.below import Below, word_of
@@ -108,7 +109,7 @@ class ThinDevice(Device[ThinTable]):
             raise DeviceBusyError(
                 Command.DEV_CREATE.name,
                 self.name,
-                16,
+                errno.EBUSY,
                 because="a device of that name is there",
                 hint="choose another name; setup() takes an existing one",
             )
