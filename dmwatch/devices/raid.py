@@ -249,11 +249,14 @@ class RaidDevice(Device[RaidTable]):
         return self._await("repair", timeout)
 
     def _await(self, what: str, timeout: float) -> int:
+        seen: list[RaidWorking] = []
+
         def done() -> bool:
-            return not _runs(self._working())
+            seen[:] = [self._working()]
+            return not _runs(seen[0])
 
         wait_until(done, f"the end of the {what} of {self.name}", timeout, because="it is large")
-        return self._working().mismatches or 0
+        return seen[0].mismatches or 0
 
     def _working(self) -> RaidWorking:
         status = self.status()

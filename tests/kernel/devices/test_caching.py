@@ -54,7 +54,7 @@ def test_a_writecache_is_attached_and_detached_and_the_data_survives(
     device.flush()
     stored.write("cached too", SIZE)
     assert device.setup().differs() == []
-    with pytest.raises(DeviceMismatchError, match="origin"):
+    with pytest.raises(DeviceMismatchError, match="differs in length"):
         WritecacheDevice(dm, device.name, origin=cache, cache=origin).setup()
     bare = device.detach()  # while it is mounted
     assert [line.type for line in bare.kernel_lines()] == ["linear"]
