@@ -19,6 +19,7 @@ _COMMANDS = {
     "check-config": "check a configuration, and say what is wrong with it",
     "conditions": "show what stands now, worst first",
     "coverage": "show what is watched of each device, how, and what is not",
+    "events": "show what the daemon has told, and what it tells",
     "explain": "read `dmsetup status` text and say what it means",
     "handlers": "show which handlers are installed and configured, and how they fare",
     "ls": "list the devices",

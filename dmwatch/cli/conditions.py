@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from fnmatch import fnmatchcase
 
 import click
 
+from dmwatch.cli.asking import answer
 from dmwatch.cli.output import COLOURS, coloured, print_json, print_line
-from dmwatch.events import Condition
+from dmwatch.events import Condition, DeviceRef
 from dmwatch.monitor import Watcher
 
 
@@ -15,18 +17,36 @@ from dmwatch.monitor import Watcher
 @click.argument("devices", metavar="[DEVICE...]", nargs=-1)
 @click.option("--json", "as_json", is_flag=True, help="print a JSON array of objects")
 def command(devices: tuple[str, ...], as_json: bool) -> None:
-    """Show what stands on the devices now, worst first.
+    """Show what stands now, worst first: what the daemon knows, where one runs.
 
-    This is one look: what must stand for a while, stall or flap before it is told is not shown.
+    Without one this is one look at the devices: what must stand for a while, stall or flap before
+    it is told is not shown.
     """
-    found = asyncio.run(_look(devices))
+    told = _told(devices)
+    found = asyncio.run(_look(devices)) if told is None else told
     if as_json:
         print_json([condition.model_dump(mode="json") for condition in found])
         return
     for condition in found:
         _show(condition)
     seen = "nothing stands" if not found else f"{len(found)} conditions"
-    click.echo(f"{seen}; what needs time to be seen is not shown by one look", err=True)
+    more = "; what needs time to be seen is not shown by one look" if told is None else ""
+    click.echo(f"{seen}{more}", err=True)
+
+
+def _told(devices: tuple[str, ...]) -> list[Condition] | None:
+    said = answer("conditions")
+    if said is None:
+        return None
+    found = [Condition.model_validate(condition) for condition in said["conditions"]]
+    return [condition for condition in found if _is_meant(condition.device, devices)]
+
+
+def _is_meant(device: DeviceRef | None, devices: tuple[str, ...]) -> bool:
+    if device is None or not devices:
+        return not devices
+    names = (device.name, device.label, str(device.number))
+    return any(fnmatchcase(name, glob) for name in names for glob in devices)
 
 
 async def _look(devices: tuple[str, ...]) -> list[Condition]:

@@ -36,10 +36,20 @@ class NoSuchHandlerError(DmwatchError):
     """A handler was named that is not configured."""
 
 
+class NoJournalError(DmwatchError):
+    """There is no journal to read."""
+
+
+class MayNotReadError(DmwatchError):
+    """The daemon's socket or its journal may not be read by this user."""
+
+
 def exit_code(error: DmwatchError) -> int:
     """The exit code for an error: 3 not found, 4 busy, 5 not permitted, 6 too old or none, ..."""
-    if isinstance(error, NoSuchDeviceError | NoSuchHandlerError):
+    if isinstance(error, NoSuchDeviceError | NoSuchHandlerError | NoJournalError):
         return NOT_FOUND
+    if isinstance(error, MayNotReadError):
+        return NOT_PERMITTED
     return next((code for kind, code in _CODES if isinstance(error, kind)), FAILED)
 
 

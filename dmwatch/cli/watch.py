@@ -87,8 +87,9 @@ async def _print(watcher: Watcher, *, as_json: bool, initial: bool) -> None:
             print_line(text_line(event))
 
 
-def text_line(event: Event) -> str:
+def text_line(event: Event, *, dated: bool = False) -> str:
     """An event for people: local time, severity, sentence."""
-    time = event.time.astimezone().strftime("%H:%M:%S.%f")[:-3]
+    form = "%Y-%m-%d %H:%M:%S.%f" if dated else "%H:%M:%S.%f"
+    time = event.time.astimezone().strftime(form)[:-3]
     severity = coloured(f"{event.severity:<8}", COLOURS[event.severity])
     return f"{time} {severity} {printable(event.summary)}"

@@ -108,11 +108,12 @@ class History:
         tail = self.tail
         found = tail.position_of(event.epoch, event.sequence) if tail else None
         if found is None:
-            found = await self._disk.read(lambda reader: _find(reader, event))
+            found = await self._disk.read(lambda reader: find(reader, event))
         return found
 
 
-def _find(reader: Reader, event: EventId) -> int | None:
+def find(reader: Reader, event: EventId) -> int | None:
+    """The position of an event, or of where it was, if nothing after it is gone."""
     found = reader.position_of(event.epoch, event.sequence)
     if found is not None:
         return found

@@ -178,13 +178,18 @@ class Ledger:
             loop = asyncio.get_running_loop()
             self._timer = loop.call_later(self._pace.cursors, self._cursors_due)
 
-    async def backlog(self, handler: str) -> AsyncIterator[Entry]:
+    def owe(self, handler: str) -> None:
+        """A handler that was not there before is owed every event from now on."""
+        if handler not in self._cursors:
+            self.cursor(handler, self.history.position)
+
+    def backlog(self, handler: str) -> AsyncIterator[Entry]:
         """The events that a handler is owed from before this start; a new one is owed nothing."""
         self._handlers.add(handler)
-        after = self._cursors.get(handler)
-        if after is None:
-            self.cursor(handler, self._began)
-            return
+        self.owe(handler)
+        return self._backlog(handler, self._cursors[handler])
+
+    async def _backlog(self, handler: str, after: int) -> AsyncIterator[Entry]:
         while after < self._began:
             page = await self._owed(handler, after)
             if page is None:

@@ -20,6 +20,21 @@ async def test_a_handler_that_was_never_there_is_owed_nothing_of_before(
         assert [entry.event.summary for entry in await life.owed("log")] == ["3", "4"]
 
 
+async def test_a_new_handler_that_was_never_reached_is_owed_everything_since_it_was_new(
+    live: Any, say: Any
+) -> None:
+    async with live() as life:
+        await life.tell(*say.events(3))
+        life.ledger.backlog("pager")
+        await life.tell(*say.events(2, first=3))
+        life.ledger.owe("later")
+        life.ledger.owe("pager")
+        await life.tell(*say.events(2, first=5))
+    async with live() as life:
+        assert [entry.event.summary for entry in await life.owed("pager")] == ["3", "4", "5", "6"]
+        assert [entry.event.summary for entry in await life.owed("later")] == ["5", "6"]
+
+
 async def test_it_is_owed_what_comes_after_its_cursor_and_nothing_of_this_life(
     live: Any, say: Any
 ) -> None:
