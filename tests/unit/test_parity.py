@@ -26,6 +26,11 @@ def test_every_behaviour_and_every_defect_is_listed_in_order() -> None:
     assert [*FACTS["behaviours"], *FACTS["defects"]] == NUMBERS
 
 
+@pytest.mark.parametrize("number", NUMBERS)
+def test_a_number_has_a_test_or_a_reason(number: str) -> None:
+    assert MARKED.get(number) or FACTS["reasons"].get(number)
+
+
 def test_no_mark_and_no_reason_has_a_number_that_is_not_listed() -> None:
     assert set(MARKED) | set(FACTS["reasons"]) <= set(NUMBERS)
 

@@ -96,6 +96,7 @@ def test_where_no_semaphores_are_allowed_nobody_is_waited_for(
     assert not running.active
 
 
+@pytest.mark.parity("B26")
 @pytest.mark.parity(31)
 def test_without_udevd_commands_carry_no_number_and_do_not_wait() -> None:
     seen: list[int] = []
