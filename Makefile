@@ -38,7 +38,7 @@ test-long: export DMWATCH_LONG := 1
 test-long: setup lint host-tests kernel-tests
 	@echo "== make test-long: all passed"
 
-test-kernels: setup
+test-kernels: setup staged
 	@tests/lab/matrix.sh $(kernel-tests)
 
 bench: setup
@@ -57,7 +57,7 @@ host-tests:
 	@$(step) "host tests" $(bin)/pytest $(wildcard tests/unit tests/property tests/lab)
 
 # Collecting first on the host finds broken imports early, and leaves byte code for the guest.
-kernel-tests:
+kernel-tests: staged
 	@$(step) "kernel tests, collected" $(bin)/pytest tests/kernel --collect-only -qq
 	@$(step) "kernel tests in the lab, Linux $(KERNEL)" $(lab) --timeout 3000 -- $(kernel-tests)
 
@@ -66,4 +66,4 @@ install uninstall:
 
 # What the kernel test of the daemon under systemd lays over the guest's root.
 staged:
-	@tests/kernel/systemd/stage.sh
+	@$(step) "the daemon, installed for the lab" tests/kernel/systemd/stage.sh

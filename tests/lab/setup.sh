@@ -15,6 +15,7 @@ packages=(
   busybox-static       # virtme-ng's initramfs
   udev                 # gives the guest its serial ports by name
   iproute2 kmod        # the guest's init; modprobe, depmod
+  systemd              # runs the daemon in the guest; systemd-analyze
   dmsetup              # the second witness of the kernel tests
   lvm2 dmeventd thin-provisioning-tools multipath-tools cryptsetup-bin
   python3-venv
