@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from fnmatch import fnmatchcase
+from typing import Any
 
 import click
 
+from dmwatch.cli.asking import answer
 from dmwatch.cli.output import print_columns, print_json
 from dmwatch.monitor import Watcher
-from dmwatch.monitor.coverage import Coverage
 
+Shown = dict[str, Any]
 _HEADS = ("DEVICE", "NUMBER", "TARGETS", "SEEN BY", "UNPROTECTED")
 
 
@@ -17,26 +20,48 @@ _HEADS = ("DEVICE", "NUMBER", "TARGETS", "SEEN BY", "UNPROTECTED")
 @click.argument("devices", metavar="[DEVICE...]", nargs=-1)
 @click.option("--json", "as_json", is_flag=True, help="print a JSON array of objects")
 def command(devices: tuple[str, ...], as_json: bool) -> None:
-    """Show for each device what is watched, how changes are seen, and what is unprotected."""
-    found = asyncio.run(_look(devices))
+    """Show for each device what is watched, how changes are seen, and what is unprotected.
+
+    Where the daemon runs it says so, and which handlers would hear of the device.
+    """
+    told = _told(devices)
+    found = asyncio.run(_look(devices)) if told is None else told
     if as_json:
-        print_json([coverage.plain() for coverage in found])
+        print_json(found)
         return
-    print_columns(_HEADS, [_row(coverage) for coverage in found])
+    heads = _HEADS if told is None else (*_HEADS, "HANDLERS")
+    print_columns(heads, [_row(coverage) for coverage in found])
+    if told is None:
+        click.echo("no daemon answers: which handlers would hear of it is not shown", err=True)
 
 
-async def _look(devices: tuple[str, ...]) -> list[Coverage]:
+def _told(devices: tuple[str, ...]) -> list[Shown] | None:
+    said = answer("coverage")
+    if said is None:
+        return None
+    return [shown for shown in said["coverage"] if _is_meant(shown, devices)]
+
+
+def _is_meant(shown: Shown, devices: tuple[str, ...]) -> bool:
+    names = (shown["device"], shown["label"], shown["number"])
+    return not devices or any(fnmatchcase(name, glob) for name in names for glob in devices)
+
+
+async def _look(devices: tuple[str, ...]) -> list[Shown]:
     async with Watcher(devices) as watcher:
-        return sorted(watcher.coverage(), key=lambda coverage: coverage.device)
+        found = sorted(watcher.coverage(), key=lambda coverage: coverage.device)
+        return [coverage.plain() for coverage in found]
 
 
-def _row(coverage: Coverage) -> tuple[str, ...]:
-    poll = f"poll {coverage.poll:g} s" if coverage.poll is not None else None
-    how = [*(word for word in coverage.how if word != "poll"), *([poll] if poll else [])]
+def _row(shown: Shown) -> tuple[str, ...]:
+    poll = f"poll {shown['poll']:g} s" if shown["poll"] is not None else None
+    how = [*(word for word in shown["how"] if word != "poll"), *([poll] if poll else [])]
+    handlers = [", ".join(shown["handlers"]) or "-"] if "handlers" in shown else []
     return (
-        coverage.label,
-        coverage.number,
-        ",".join(coverage.targets) or "-",
+        shown["label"],
+        shown["number"],
+        ",".join(shown["targets"]) or "-",
         ", ".join(how) or "-",
-        "; ".join(coverage.unprotected) or "-",
+        "; ".join(shown["unprotected"]) or "-",
+        *handlers,
     )

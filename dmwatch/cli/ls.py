@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from dmwatch.cli.asking import answer
 from dmwatch.cli.looking import Look, look_at, read_status
 from dmwatch.cli.meaning import conditions, plain_conditions
 from dmwatch.cli.output import print_columns, print_json, size_text
@@ -13,6 +14,7 @@ from dmwatch.cli.status import read
 from dmwatch.targets import Finding, Seen
 from dmwatch.units import Sectors
 
+Told = dict[str, dict[str, Any]]
 _HEADS = ("NAME", "NUMBER", "TARGETS", "SIZE", "OPEN", "EVENT", "STATE", "WORST")
 
 
@@ -20,18 +22,37 @@ _HEADS = ("NAME", "NUMBER", "TARGETS", "SIZE", "OPEN", "EVENT", "STATE", "WORST"
 @click.argument("devices", metavar="[DEVICE...]", nargs=-1)
 @click.option("--json", "as_json", is_flag=True, help="print a JSON array of objects")
 def command(devices: tuple[str, ...], as_json: bool) -> None:
-    """List the devices: number, targets, size, open count, event number, state, worst condition."""
+    """List the devices: number, targets, size, open count, event number, state, worst condition.
+
+    The worst condition is the daemon's, where one runs; else what the status shows by itself.
+    """
     looks = look_at(devices, read_status)
+    told = _told()
+    shown = [plain(look) if told is None else plain(look, told) for look in looks]
     if as_json:
-        print_json([plain(look) for look in looks])
+        print_json(shown)
         return
-    print_columns(_HEADS, [_row(look) for look in looks])
+    print_columns(_HEADS, [_row(device) for device in shown])
 
 
-def plain(look: Look) -> dict[str, Any]:
-    """A device as `ls --json` shows it; what could not be read is null."""
+def _told() -> Told | None:
+    """The worst condition of each device by the daemon; None where there is none."""
+    said = answer("conditions")
+    if said is None:
+        return None
+    # they come worst first
+    worst_last = reversed([found for found in said["conditions"] if found["device"]])
+    return {found["device"]["number"]: found for found in worst_last}
+
+
+def plain(look: Look, told: Told | None = None) -> dict[str, Any]:
+    """A device as `ls --json` shows it; what could not be read is null.
+
+    Args:
+        look: what was seen.
+        told: the worst condition of each device, by number; None: what its status shows.
+    """
     info = look.info
-    worst = worst_condition(look)
     return {
         "name": look.device.name.printable,
         "uuid": look.device.uuid.printable if look.device.uuid else None,
@@ -41,9 +62,17 @@ def plain(look: Look) -> dict[str, Any]:
         "open_count": info.open_count if info else None,
         "event_nr": info.event_nr if info else look.device.event_nr,
         "state": states(look),
-        "condition": plain_conditions([worst])[0] if worst else None,
+        "condition": _condition(look, told),
         "problem": look.problem,
     }
+
+
+def _condition(look: Look, told: Told | None) -> dict[str, Any] | None:
+    if told is not None:
+        found = told.get(str(look.device.number))
+        return {name: found[name] for name in ("type", "key", "severity")} if found else None
+    worst = worst_condition(look)
+    return plain_conditions([worst])[0] if worst else None
 
 
 def worst_condition(look: Look) -> Finding | None:
@@ -79,8 +108,7 @@ def states(look: Look) -> list[str]:
     return [main, *(word for word, true in more.items() if true)]
 
 
-def _row(look: Look) -> tuple[str, ...]:
-    shown = plain(look)
+def _row(shown: dict[str, Any]) -> tuple[str, ...]:
     return (
         shown["name"],
         shown["number"],
