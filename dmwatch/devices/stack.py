@@ -4,6 +4,8 @@
         stack = read_stack(dm)
         for step in plan(stack.teardown, dm, "vg-home"):
             print(step)
+
+A stack is a value, as old as the look that found it.
 """
 
 from __future__ import annotations
