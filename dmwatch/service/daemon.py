@@ -191,6 +191,8 @@ class Daemon:
         for part in ("journal", "stream"):
             if getattr(old, part) != getattr(new, part):
                 self._log.warning("changed, but not before the next start", table=part)
+        for name in handlers:
+            self.ledger.owe(name)
         await self.dispatcher.reconfigure(handlers)
         self._watcher.adopt(new)
         self._lock_memory()
