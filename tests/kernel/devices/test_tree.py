@@ -178,9 +178,10 @@ def lsblk() -> Edges:
 
     def walk(nodes: list[dict[str, Any]], below: str | None) -> None:
         for node in nodes:
+            number = node["maj:min"].strip()
             if below is not None:
-                pairs.add((node["maj:min"], below))
-            walk(node.get("children", []), node["maj:min"])
+                pairs.add((number, below))
+            walk(node.get("children", []), number)
 
     walk(json.loads(tool("lsblk", "--json", "--output", "NAME,MAJ:MIN"))["blockdevices"], None)
     return pairs
