@@ -212,9 +212,10 @@ class SnapshotDevice(Device[SnapshotTable]):
                 self._check_merge()
             table = self._table(SnapshotMergeTable)
             assert isinstance(table, SnapshotMergeTable)  # noqa: S101 - as asked for
-            self.origin.begin_merge(change, table)
-            # the store is handed over from a snapshot at rest
+            # The store is handed over by a snapshot at rest. Nobody has it open, so it may be
+            # suspended first; it could not be resumed while the merge is loaded.
             change.suspend(self)
+            self.origin.begin_merge(change, table)
             change.resume(self.origin)
             change.remove(self)
         if wait:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -155,6 +157,33 @@ def test_a_snapshot_that_cannot_be_made_leaves_the_origin_running(bench: Bench) 
     bench.teardown()
 
 
+def test_a_merge_that_cannot_begin_leaves_both_as_they_were(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(bench.base.node, b"before", at=0)
+    snapshot = bench.snapshot().create()
+    write(bench.base.node, b"after!", at=0)
+    resume = bench.dm.resume
+
+    def refuse(device: str, **words: Any) -> Any:
+        if device == bench.base.name:
+            raise CommandError("DEV_SUSPEND", device, errno.EIO)
+        return resume(device, **words)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(bench.dm, "resume", refuse)
+        with pytest.raises(CommandError):
+            snapshot.merge()
+    for device in (bench.base, snapshot):
+        info = device.info()
+        assert (info.suspended, info.has_staged_table) == (False, False)
+    assert read(snapshot.node, 6) == b"before"
+    assert read(bench.base.node, 6) == b"after!"
+    snapshot.merge(timeout=200)
+    assert read(bench.base.node, 6) == b"before"
+    bench.teardown()
+
+
 def test_a_full_snapshot_is_told_and_cannot_be_merged(bench: Bench) -> None:
     tiny = LinearDevice(bench.dm, bench.names("tiny"), [Range(bench.cows[1], Sectors(256))])
     tiny.create()
@@ -176,8 +205,8 @@ def test_a_plan_says_what_a_merge_would_send(bench: Bench) -> None:
     shown = [str(step).split("\n")[0] for step in steps]
     base, name = bench.base.name, snapshot.name
     assert shown == [
-        f"TABLE_LOAD {base}",
         f"DEV_SUSPEND {name} suspend",
+        f"TABLE_LOAD {base}",
         f"DEV_SUSPEND {base} resume",
         f"DEV_REMOVE {name}",
         f"TABLE_LOAD {base}",

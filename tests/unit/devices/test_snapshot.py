@@ -97,8 +97,8 @@ def test_a_merge_hands_the_store_over_and_ends_as_a_plain_origin(
     before = len(sent(kernel))
     snapshot.merge(wait=False)
     assert sent(kernel)[before:] == [
-        "load base",
         "suspend snapshot",
+        "load base",
         "resume base",
         "remove snapshot",
     ]
