@@ -79,11 +79,6 @@ class OriginDevice(Device[Merging]):
         assert isinstance(found, SnapshotStatus)  # noqa: S101 - its module gives no other
         return found
 
-    def begin_merge(self, change: Change, table: SnapshotMergeTable) -> None:
-        """Load a merge: for SnapshotDevice."""
-        self.merging = table
-        change.load(self, self.lines())
-
     def finish_merge(self, *, timeout: float = 600.0) -> None:
         """Wait until what is being merged is merged, then let it be a plain origin again.
 
@@ -212,10 +207,12 @@ class SnapshotDevice(Device[SnapshotTable]):
                 self._check_merge()
             table = self._table(SnapshotMergeTable)
             assert isinstance(table, SnapshotMergeTable)  # noqa: S101 - as asked for
+            self.origin.merging = table
+            lines = self.origin.lines()
             # The store is handed over by a snapshot at rest. Nobody has it open, so it may be
             # suspended first; it could not be resumed while the merge is loaded.
             change.suspend(self)
-            self.origin.begin_merge(change, table)
+            change.load(self.origin, lines)
             change.resume(self.origin)
             change.remove(self)
         if wait:
