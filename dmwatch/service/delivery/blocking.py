@@ -95,7 +95,7 @@ class LoopWatch:
             if not noticed:
                 noticed = True
                 log.error(
-                    "the event loop stands still", handler=whose, seconds=late, stack=self._stack()
+                    "the event loop stands still", handler=whose, seconds=late, where=self._stack()
                 )
             if whose is not None:
                 self._blamed = whose
