@@ -3,7 +3,8 @@
 #
 #   PREFIX   the virtual environment (default /opt/dmwatch)
 #   DESTDIR  put before every path that is written: for packagers
-#   PYTHON   the interpreter (default: python3 on PATH; 3.11 or newer, not below /home or /root)
+#   PYTHON   the interpreter: 3.11 or newer, not below /home or /root (default: the first such
+#            python3 on PATH)
 #   EXTRAS   optional parts, as in EXTRAS=webhook
 #
 # pip fetches what dmwatch needs; its own variables (PIP_NO_INDEX, PIP_FIND_LINKS) are obeyed.
@@ -46,20 +47,39 @@ empty() { [ ! -e "$1" ] || [ -z "$(ls -A "$1")" ]; }
 
 # Installing
 
+in_a_home() {
+  case $("$1" -c 'import os, sys; print(os.path.realpath(sys.executable))') in
+    /home/* | /root/* | /run/user/*) ;;
+    *) return 1 ;;
+  esac
+}
+
+suits() {
+  "$1" -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && ! in_a_home "$1"
+}
+
+# The first python3 on PATH may be one that somebody keeps at home.
+choose_python() {
+  [ -z "${PYTHON:-}" ] || return 0
+  local found
+  while read -r found; do
+    if suits "$found"; then
+      python=$found
+      return
+    fi
+  done < <(type -aP python3 python3.13 python3.12 python3.11)
+}
+
 check_python() {
+  choose_python
   command -v "$python" >/dev/null ||
     fail "$python is not on PATH: install Python 3.11 or newer, or name one, as in 'make install PYTHON=python3.12'."
   "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' ||
     fail "$python is $("$python" --version 2>&1), dmwatch needs 3.11 or newer: name one, as in 'make install PYTHON=python3.12'."
   "$python" -c 'import ensurepip, venv' 2>/dev/null ||
     fail "$python cannot make virtual environments, its venv module is missing: install python3-venv."
-  local real
-  real=$("$python" -c 'import os, sys; print(os.path.realpath(sys.executable))')
-  case $real in
-    /home/* | /root/* | /run/user/*)
-      fail "$real is in somebody's home, which the daemon does not see (ProtectHome=): name the system's, as in 'make install PYTHON=/usr/bin/python3'."
-      ;;
-  esac
+  ! in_a_home "$python" ||
+    fail "$python is in somebody's home, which the daemon does not see (ProtectHome=): name the system's, as in 'make install PYTHON=/usr/bin/python3'."
 }
 
 check_target() {
