@@ -84,7 +84,7 @@ def test_the_same_piece_twice(dm: DeviceMapper, device_name: Names, loop: Loop) 
         assert bytes_of(device.node) == int(device.size.bytes()) == 1024
 
 
-@pytest.mark.parity(59, "B1")
+@pytest.mark.parity(59)
 def test_several_pieces_come_back_as_given(
     dm: DeviceMapper, device_name: Names, loop: Loop, dmsetup: Dmsetup
 ) -> None:

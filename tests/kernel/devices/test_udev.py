@@ -32,7 +32,7 @@ def link(name: str) -> Path:
 
 
 @pytest.mark.timeout(3000 if LONG else 600)
-@pytest.mark.parity(28, 57, "B14", "B26")
+@pytest.mark.parity(28, 57, "B14")
 def test_links_are_right_after_each_call_and_no_semaphore_is_left(
     dm: DeviceMapper, udevd: Any, device_name: Names
 ) -> None:
@@ -110,6 +110,7 @@ KILLED = """
 """
 
 
+@pytest.mark.parity("B14")
 def test_a_caller_that_is_killed_leaves_a_semaphore_that_the_next_one_sweeps(
     dm: DeviceMapper, udevd: Any, device_name: Names
 ) -> None:

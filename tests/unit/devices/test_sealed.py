@@ -88,6 +88,7 @@ def test_what_makes_another_crypt_device_is_named_without_a_key(
     assert "cdcd" not in str(caught.value)
 
 
+@pytest.mark.parity("B18")
 def test_a_crypt_device_of_others_is_read_with_its_key_hidden(
     dm: DeviceMapper, kernel: FakeKernel, disk: ZeroDevice
 ) -> None:

@@ -181,6 +181,7 @@ def test_the_first_error_is_kept_where_the_wait_fails_too(running: Udev) -> None
         _carried_then(running, ValueError("first"))
 
 
+@pytest.mark.parity("B14")
 def test_an_interrupt_does_not_wait(running: Udev) -> None:
     begun = time.monotonic()
     with pytest.raises(KeyboardInterrupt):
@@ -200,6 +201,7 @@ def test_commands_go_on_after_somebody_removed_the_semaphore(running: Udev) -> N
         cookie.carry(lambda _: Answer(uevent_generated=False))
 
 
+@pytest.mark.parity("B14")
 def test_a_signal_does_not_end_the_wait(running: Udev) -> None:
     came = []
     before = signal.signal(signal.SIGALRM, lambda *_: came.append(1))
@@ -284,6 +286,7 @@ os.kill(os.getpid(), signal.SIGKILL)
 """
 
 
+@pytest.mark.parity("B14")
 def test_a_cookie_of_a_killed_process_is_swept_and_one_in_use_is_not(running: Udev) -> None:
     with running.cookie() as ours:
         ours.carry(complete)

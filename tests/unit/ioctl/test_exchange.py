@@ -216,6 +216,8 @@ def test_an_interrupted_message_is_not_sent_again() -> None:
 # Flags
 
 
+@pytest.mark.parity("B2")
+@pytest.mark.parity("B18")
 @pytest.mark.parametrize("command", list(Command))
 @pytest.mark.parametrize("flag", list(Flags))
 def test_a_flag_is_sent_if_the_command_takes_it_and_else_nothing_is_sent(

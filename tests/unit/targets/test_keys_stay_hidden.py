@@ -159,6 +159,7 @@ GARBLED = [
 ]
 
 
+@pytest.mark.parity("B18")
 @pytest.mark.parametrize("text", GARBLED)
 @pytest.mark.parametrize("target", ["crypt", "inlinecrypt", "integrity"])
 def test_errors_of_parse_and_check_show_positions_only(target: str, text: str) -> None:
