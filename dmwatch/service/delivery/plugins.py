@@ -215,9 +215,7 @@ def _imported(entry: EntryPoint) -> Any:
         raise _unusable(entry, f"its import takes longer than {IMPORT_SECONDS:g} s") from None
     except DmwatchError as error:
         raise PluginError(error.what, because=error.because, hint=error.hint) from error
-    except BaseException as error:
-        if isinstance(error, KeyboardInterrupt):
-            raise
+    except BaseException as error:  # KeyboardInterrupt, too: on a thread it is nobody's Ctrl-C
         raise _unusable(entry, _said(error)) from error
 
 

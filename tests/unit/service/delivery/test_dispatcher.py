@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from itertools import pairwise
 
 from dmwatch.events import Event
 from dmwatch.service.delivery import LaneState
@@ -73,7 +74,7 @@ async def test_a_throttle_keeps_two_events_apart(delivery: Delivery) -> None:
 
     await delivery.start(a=delivery.loaded("a", Timed, every=0.1))
     await delivery.gets("a", delivery.put(4))
-    assert all(later - earlier >= 0.099 for earlier, later in zip(times, times[1:], strict=False))
+    assert all(later - earlier >= 0.099 for earlier, later in pairwise(times))
 
 
 async def test_the_backlog_comes_first_and_nothing_twice(delivery: Delivery) -> None:
@@ -144,7 +145,7 @@ async def test_a_reload_with_a_narrower_match_forgets_what_does_not_fit_any_more
 
 async def test_what_stood_on_a_handler_that_is_gone_goes_with_it(delivery: Delivery) -> None:
     class Wrong(Keeping):
-        async def handle(self, event: Event) -> None:
+        async def handle(self, event: Event) -> None:  # noqa: ARG002
             raise OSError
 
     await delivery.start(bad=Wrong)

@@ -135,7 +135,7 @@ async def test_a_handler_that_never_recovers_is_told_once_and_delays_nobody(
     delivery: Delivery,
 ) -> None:
     class Wrong(Handler[HandlerSettings]):
-        async def handle(self, event: Event) -> None:
+        async def handle(self, event: Event) -> None:  # noqa: ARG002
             raise OSError("no route")
 
     await delivery.start(bad=delivery.loaded("bad", Wrong, max_attempts=5), good=Keeping)
