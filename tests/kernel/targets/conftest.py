@@ -332,10 +332,10 @@ class Bench:
         self._name = device_name
         self._made: list[Device] = []
 
-    def make(self, stem: str, line: str) -> Device:
+    def make(self, stem: str, line: str, *options: str) -> Device:
         """A device with this line: `start length type text`."""
         device = Device(self._name(stem), self._dmsetup, self._told)
-        self._dmsetup("create", device.name, "--table", line)
+        self._dmsetup("create", *options, device.name, "--table", line)
         self._made.append(device)
         return device
 
