@@ -57,6 +57,10 @@ class Notifier:
         """A sign of life."""
         self._tell(status, WATCHDOG="1")
 
+    def main_process(self, pid: int) -> None:
+        """Another process is the main one now; of systemd's own children."""
+        self._tell(MAINPID=str(pid))
+
     def extend_timeout(self, seconds: float) -> None:
         """Ask for more time to start, reload or stop."""
         self._tell(EXTEND_TIMEOUT_USEC=str(round(seconds * 1e6)))
