@@ -1,4 +1,4 @@
-"""The example plug-in: built, installed and loaded as an operator would, in a process of its own."""
+"""The example plug-in, built, installed and loaded as an operator would."""
 
 from __future__ import annotations
 
@@ -69,8 +69,7 @@ def test_the_example_is_installed_loaded_and_told(site: Path, tmp_path: Path) ->
     done = subprocess.run(
         [sys.executable, "-c", CODE, str(chat), str(config)],
         env={"PYTHONPATH": str(site), "PATH": "/usr/bin:/bin"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        capture_output=True,
         text=True,
         timeout=50,
         check=False,

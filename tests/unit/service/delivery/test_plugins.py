@@ -106,7 +106,7 @@ def test_a_missing_extra_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_an_unknown_handler_names_those_that_there_are() -> None:
-    with pytest.raises(DmwatchError, match="there is no handler 'pagerr'.*exec, file, log"):
+    with pytest.raises(DmwatchError, match=r"there is no handler 'pagerr'.*exec, file, log"):
         load("pager", table("pagerr"))
 
 
