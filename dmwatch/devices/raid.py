@@ -177,13 +177,11 @@ class RaidDevice(Device[RaidTable]):
             leg: the new one, as large as the old one.
 
         Raises:
-            InvalidValueError: there is no such leg, or none could be rebuilt from the others.
+            InvalidValueError: there is no such leg, none can be made from the others, or the new
+                one is too small.
             CommandError: the kernel refuses. The set is as it was.
         """
-        if not 0 <= index < len(self.legs):
-            raise InvalidValueError(f"{self.name} has legs 0 to {len(self.legs) - 1}, not {index}")
-        if not self.kind.level:
-            raise InvalidValueError("raid0 has no copy to make a leg from")
+        self._check_leg(index, leg)
         with self.change() as change:
             if leg.metadata is not None and not change.dry:
                 blank(leg.metadata)
@@ -192,6 +190,18 @@ class RaidDevice(Device[RaidTable]):
             self.swap(change)
             # said once: in the next table it would begin again
             self._rebuilding = ()
+
+    def _check_leg(self, index: int, leg: Leg) -> None:
+        if not 0 <= index < len(self.legs):
+            raise InvalidValueError(f"{self.name} has legs 0 to {len(self.legs) - 1}, not {index}")
+        if not self.kind.level:
+            raise InvalidValueError("raid0 has no copy to make a leg from")
+        # the kernel would take a smaller one
+        share = self.size * self._copies() // (len(self.legs) - self.kind.parity)
+        if leg.data is not None and size_of(leg.data) < share:
+            raise InvalidValueError(
+                f"the new leg of {self.name} is too small: {size_of(leg.data)}, not {share}"
+            )
 
     def wait_synced(self, *, timeout: float = 3600.0) -> None:
         """Wait until every leg is in sync.
@@ -242,11 +252,11 @@ class RaidDevice(Device[RaidTable]):
         self.start_check()
         return self._await("check", timeout)
 
-    def repair(self, *, timeout: float = 3600.0) -> int:
-        """As `check`, and write anew what differs; it gives how many sectors did."""
+    def repair(self, *, timeout: float = 3600.0) -> None:
+        """As `check`, and write anew what differs; the kernel does not say how much that was."""
         with self.change() as change:
             change.message(self, Repair())
-        return self._await("repair", timeout)
+        self._await("repair", timeout)
 
     def _await(self, what: str, timeout: float) -> int:
         seen: list[RaidWorking] = []

@@ -40,7 +40,8 @@ class WritecacheDevice(Device[WritecacheTable]):
         origin: the slow device.
         cache: the fast device.
         medium: what the fast device is.
-        block_size: see WritecacheTable.
+        block_size: see WritecacheTable. Whoever uses the device must not use smaller blocks: a file
+            system with blocks of 1024 bytes cannot be mounted with one of 4096.
         features: see WritecacheTable.options.
         options: see Options.
 

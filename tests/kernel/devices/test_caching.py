@@ -15,6 +15,7 @@ from dmwatch.errors import DeviceMismatchError
 from dmwatch.targets.delay import DelayStatus
 from dmwatch.targets.flakey import FlakeyFault
 from dmwatch.targets.writecache import WritecacheOption
+from dmwatch.units import Bytes
 
 from .conftest import Files
 
@@ -22,6 +23,7 @@ Names = Callable[[str], str]
 Loop = Callable[[float], str]
 NeedTarget = Callable[[str], None]
 SIZE = 256 * 1024
+BLOCK = Bytes(512)
 
 
 def test_a_writecache_is_attached_and_detached_and_the_data_survives(
@@ -42,6 +44,7 @@ def test_a_writecache_is_attached_and_detached_and_the_data_survives(
         device_name("writecache"),
         origin=origin,
         cache=cache,
+        block_size=BLOCK,
         # nothing is written back by itself
         features=[WritecacheOption("high_watermark", 100), WritecacheOption("low_watermark", 99)],
     )
@@ -55,7 +58,7 @@ def test_a_writecache_is_attached_and_detached_and_the_data_survives(
     stored.write("cached too", SIZE)
     assert device.setup().differs() == []
     with pytest.raises(DeviceMismatchError, match="differs in length"):
-        WritecacheDevice(dm, device.name, origin=cache, cache=origin).setup()
+        WritecacheDevice(dm, device.name, origin=cache, cache=origin, block_size=BLOCK).setup()
     bare = device.detach()  # while it is mounted
     assert [line.type for line in bare.kernel_lines()] == ["linear"]
     assert not bare.info().suspended

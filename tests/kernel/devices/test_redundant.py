@@ -33,6 +33,7 @@ Loop = Callable[[float], str]
 NeedTarget = Callable[[str], None]
 SIZE = 256 * 1024
 DATA, METADATA = 8, 1
+BIO = ("queue_mode", "bio")  # paths that are device-mapper devices take no requests
 
 
 class Legs:
@@ -144,7 +145,7 @@ def test_a_check_counts_what_differs_and_a_repair_puts_it_right(
             node.write(os.urandom(4096))
             os.fsync(node.fileno())
         assert raid.check(timeout=250) > 0
-        assert raid.repair(timeout=250) > 0
+        raid.repair(timeout=250)
         assert raid.check(timeout=250) == 0
         assert RaidDevice.found(dm, raid.name).setup().differs() == []
         other = RaidDevice(dm, raid.name, RaidType.RAID5_N, raid.legs, chunk=Sectors(128))
@@ -156,15 +157,15 @@ def test_a_check_counts_what_differs_and_a_repair_puts_it_right(
     members.teardown()
 
 
-def test_a_leg_that_the_kernel_refuses_leaves_the_set_as_it_was(
+def test_a_leg_that_is_too_small_leaves_the_set_as_it_was(
     dm: DeviceMapper, device_name: Names, legs: Callable[[int], Legs], loop: Loop
 ) -> None:
     members = legs(2)
     raid = RaidDevice(dm, device_name("raid"), RaidType.RAID1, members.legs)
     with raid.blank().create():
         raid.wait_synced(timeout=250)
-        with pytest.raises(CommandError):
-            raid.replace_leg(1, Leg(loop(1), loop(1)))  # too small
+        with pytest.raises(InvalidValueError, match="too small"):
+            raid.replace_leg(1, Leg(loop(1), loop(1)))
         assert raid.legs == tuple(members.legs)
         assert raid.differs() == []
         assert not raid.info().has_staged_table
@@ -202,7 +203,7 @@ def test_paths_and_groups_are_failed_reinstated_and_switched(
     disk = loop(4)
     paths = [LinearDevice(dm, device_name("path"), disk).create() for _ in range(3)]
     groups = [PathGroup(tuple(paths[:2]), "service-time"), PathGroup((paths[2],))]
-    device = MultipathDevice(dm, device_name("mpath"), groups, queue=True)
+    device = MultipathDevice(dm, device_name("mpath"), groups, queue=True, features=BIO)
     with device.create():
         write(device.node, b"first")
         device.fail(paths[0])
@@ -236,7 +237,8 @@ def test_queueing_is_turned_off_and_on_and_set_up_again(
 ) -> None:
     need_target("multipath")
     path = LinearDevice(dm, device_name("path"), loop(4)).create()
-    device = MultipathDevice(dm, device_name("mpath"), [PathGroup((path,))], queue=True)
+    groups = [PathGroup((path,))]
+    device = MultipathDevice(dm, device_name("mpath"), groups, queue=True, features=BIO)
     with device.create():
         device.fail_if_no_path()
         assert not device.queue
@@ -247,7 +249,7 @@ def test_queueing_is_turned_off_and_on_and_set_up_again(
         found = MultipathDevice.found(dm, device.name)
         assert (found.queue, found.size) == (False, device.size)
         assert found.differs() == []
-        queueing = MultipathDevice(dm, device.name, [PathGroup((path,))], queue=True)
+        queueing = MultipathDevice(dm, device.name, groups, queue=True, features=BIO)
         assert queueing.differs() == ["features"]
         assert queueing.setup().differs() == []  # adjusted, not refused
         write(device.node, b"kept")

@@ -113,6 +113,18 @@ def test_what_the_kernel_adds_to_its_table_makes_no_other_set(
         other.setup()
 
 
+def test_a_leg_that_is_too_small_is_refused_as_the_kernel_would_take_it(
+    dm: DeviceMapper, kernel: FakeKernel, legs: list[Leg], disk: ZeroDevice
+) -> None:
+    small = LinearDevice(dm, "small", [Range(disk, Sectors(EACH - 1))]).create()
+    for length in (None, Sectors(EACH)):
+        raid = RaidDevice(dm, "raid", RaidType.RAID1, legs[:2], length=length).setup()
+        with pytest.raises(InvalidValueError, match="too small: 8199 sectors, not 8200 sectors"):
+            raid.replace_leg(1, Leg(small))
+        assert raid.legs == tuple(legs[:2])
+    assert kernel.count(Command.TABLE_LOAD, "raid") == 1
+
+
 class Told:
     """What a status says, one look after the other; the last text stays."""
 
@@ -155,8 +167,7 @@ def test_a_check_waits_and_says_what_differs(
     raid = RaidDevice(dm, "raid", RaidType.RAID1, legs[:2]).create()
     Told(kernel, "raid").then("raid1 2 AA 10/8192 check 0 0 -", DONE.replace("idle 0", "idle 128"))
     assert raid.check(timeout=30) == 128
-    kernel.set_status("raid", 0, DONE.replace("idle 0", "idle 8"))
-    assert raid.repair(timeout=30) == 8
+    raid.repair(timeout=30)
     assert [text for _, _, text in kernel.messages] == ["check", "repair"]
 
 
