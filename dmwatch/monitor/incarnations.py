@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
+from dmwatch.ioctl.payload import ListedDevice
 from dmwatch.monitor.attending import EVENT_NR_SPAN
 from dmwatch.monitor.snapshot import Changed
 from dmwatch.monitor.tracked import Tracked
@@ -34,6 +35,21 @@ def number_taken(
     if changed.before.name == changed.after.name:
         return False
     return device.diskseq is not None and diskseq(device.number) != device.diskseq
+
+
+async def uuid_taken(
+    device: Tracked,
+    changed: Changed,
+    uuid_of: Callable[[ListedDevice], Awaitable[str | None]],
+) -> bool:
+    """Say whether a device with another uuid goes by the new name: a uuid, once set, stays.
+
+    The incarnation does not tell where a device was removed before it could be asked for.
+    """
+    if device.uuid is None or changed.before.name == changed.after.name:
+        return False
+    found = await uuid_of(changed.after)
+    return found is not None and found != device.uuid
 
 
 def mark(device: Tracked, uevent: Uevent) -> None:

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from dmwatch.dm import DeviceMapper
 from dmwatch.errors import DeviceNotFoundError, InterfaceTooOldError
 from dmwatch.ioctl.abi import LIST_UUID_VERSION, Version
+from dmwatch.ioctl.payload import ListedDevice
 from dmwatch.monitor.snapshot import Changes, Snapshot, compare
 from dmwatch.monitor.tracked import Tracked
 from dmwatch.monitor.workers import StuckError
@@ -66,6 +67,14 @@ class Lister:
         uuids = {(found.number, found.name): found.uuid for found in listed}
         for device in devices:
             device.uuid = uuids.get((device.number, device.name), device.uuid)
+
+    async def uuid_of(self, listed: ListedDevice) -> str | None:
+        """The uuid of a device; None where it has none, is not there any more, or hangs."""
+        try:
+            info = await self._call(listed.number, lambda: self._dm.info(listed.number))
+        except (DeviceNotFoundError, StuckError):
+            return None
+        return info.uuid if info.name == listed.name else None
 
     async def _learn_uuid(self, device: Tracked) -> None:
         try:

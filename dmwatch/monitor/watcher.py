@@ -46,7 +46,13 @@ from dmwatch.ioctl.payload import ListedDevice
 from dmwatch.monitor import faults, sysfs
 from dmwatch.monitor.attending import Attendant
 from dmwatch.monitor.coverage import Coverage, coverage_of
-from dmwatch.monitor.incarnations import began_anew, mark, number_taken, other_incarnation
+from dmwatch.monitor.incarnations import (
+    began_anew,
+    mark,
+    number_taken,
+    other_incarnation,
+    uuid_taken,
+)
 from dmwatch.monitor.listing import Lister, too_old
 from dmwatch.monitor.outbox import Outbox
 from dmwatch.monitor.schedule import NEVER, Schedule
@@ -393,7 +399,9 @@ class Watcher:
         device = self._tracked.get(changed.after.number)
         if device is None:
             return
-        if number_taken(device, changed, self._diskseq):
+        if number_taken(device, changed, self._diskseq) or await uuid_taken(
+            device, changed, self._lister.uuid_of
+        ):
             self._remove(device.number)
             self._add(changed.after)
             await self._lister.learn_uuids([self._tracked[device.number]])

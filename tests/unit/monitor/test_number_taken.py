@@ -1,0 +1,66 @@
+"""A device that got the number of a removed one between two looks, and no witness of that."""
+
+from __future__ import annotations
+
+import asyncio
+
+from dmwatch.ioctl.abi import Command
+from dmwatch.monitor.watcher import Watcher
+from dmwatch.table import TargetLine
+from dmwatch.testing import FakeKernel
+
+ERROR = TargetLine(0, 8, "error")
+ZERO = TargetLine(0, 8, "zero")
+
+
+async def told(watcher: Watcher, last: str) -> list[tuple[str, str]]:
+    found: list[tuple[str, str]] = []
+    async with asyncio.timeout(30):
+        async for event in watcher:
+            assert event.device is not None
+            found.append((event.type, event.device.name))
+            if event.type == last:
+                return found
+    return found
+
+
+async def test_another_uuid_under_another_name_is_another_device() -> None:
+    kernel = FakeKernel()
+    kernel.add("a", ERROR, uuid="A")
+    watcher = Watcher(control=kernel.open(), uevents=False, diskseq=lambda _: None)
+    async with watcher:
+        kernel.dm.remove("a")
+        kernel.add("b", ZERO, uuid="B")
+        assert len(kernel.devices) == 1
+        found = await told(watcher, "device.added")
+    assert found == [
+        ("device.error-target", "a"),
+        ("device.error-target", "a"),
+        ("device.removed", "a"),
+        ("device.added", "b"),
+    ]
+
+
+async def test_the_same_uuid_under_another_name_is_a_rename() -> None:
+    kernel = FakeKernel()
+    kernel.add("a", ERROR, uuid="A")
+    watcher = Watcher(control=kernel.open(), uevents=False, diskseq=lambda _: None)
+    async with watcher:
+        kernel.dm.rename("a", "b")
+        found = await told(watcher, "device.renamed")
+    assert found == [("device.error-target", "a"), ("device.renamed", "b")]
+
+
+async def test_a_renamed_device_that_hangs_keeps_no_other_from_being_seen() -> None:
+    kernel = FakeKernel()
+    kernel.add("a", ERROR, uuid="A")
+    async with Watcher(control=kernel.open(), uevents=False, diskseq=lambda _: None) as watcher:
+        release = kernel.hang(Command.DEV_STATUS, device="b")
+        try:
+            kernel.dm.rename("a", "b")
+            kernel.add("c", ZERO)
+            found = await told(watcher, "device.added")
+        finally:
+            release.set()
+    assert ("device.added", "c") in found
+    assert ("dmwatch.control-failing", "") not in found
