@@ -11,7 +11,7 @@ A stack is a value, as old as the look that found it.
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from dmwatch.devices.change import PATIENCE, changing
@@ -86,19 +86,18 @@ class Stack:
 
     def upon(self, device: Node) -> list[Node]:
         """All that lies on a device, directly or not, those on top first."""
-        return self._reached(device, lambda node: node.above)
+        return self._reached([device], lambda node: node.above)
 
     def beneath(self, device: Node) -> list[Node]:
         """All that a device lies on, directly or not, those on top first."""
-        return self._reached(device, lambda node: node.below)
+        return self._reached([device], lambda node: node.below)
 
     def part(self, devices: Iterable[Node]) -> Stack:
         """The stacks that some devices belong to: they, what lies on them and what they lie on."""
-        wanted = {
-            node.number
-            for device in devices
-            for node in (device, *self.upon(device), *self.beneath(device))
-        }
+        chosen = list(devices)
+        above = self._reached(chosen, lambda node: node.above)
+        below = self._reached(chosen, lambda node: node.below)
+        wanted = {node.number for node in (*chosen, *above, *below)}
         return Stack(_only(node, wanted) for n, node in self.nodes.items() if n in wanted)
 
     def removal(self, device: str | DeviceNumber, *, beneath: bool = False) -> list[Node]:
@@ -148,12 +147,16 @@ class Stack:
             for node in self.removal(device, beneath=beneath):
                 change.remove(_Found(dm, node.name, node.uuid), patience=patience)
 
-    def _reached(self, start: Node, step: Callable[[Node], Iterable[DeviceNumber]]) -> list[Node]:
+    def _reached(
+        self, starts: Sequence[Node], step: Callable[[Node], Iterable[DeviceNumber]]
+    ) -> list[Node]:
+        """What can be reached from some devices, but for these."""
+        begun = {node.number for node in starts}
         reached: set[DeviceNumber] = set()
-        waiting = list(step(start))
+        waiting = [number for node in starts for number in step(node)]
         while waiting:
             number = waiting.pop()
-            if number not in reached and number != start.number:
+            if number not in reached and number not in begun:
                 reached.add(number)
                 waiting.extend(step(self.nodes[number]))
         return [node for number, node in self.nodes.items() if number in reached]
