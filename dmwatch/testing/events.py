@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import types
 import typing
+from copy import deepcopy
 from dataclasses import MISSING, fields, is_dataclass
 from datetime import UTC, datetime
 from enum import Enum
+from functools import cache
 from typing import Any
 
 from pydantic import TypeAdapter
@@ -51,7 +53,7 @@ def make_event(type_: str = "thin-pool.data-usage", **more: Any) -> Event:
         "target": target if target in TYPES else None,
         "event_nr": 1,
         "summary": f"vg/test: made up by a test, as if it were {type_}",
-        "data": _data(row),
+        "data": deepcopy(_data(row)),
     }
     return Event.model_validate(made | more)
 
@@ -61,6 +63,7 @@ def make_device(name: str = "vg-test", uuid: str | None = "LVM-test") -> DeviceR
     return DeviceRef.of(DeviceName(name), uuid, DeviceNumber(254, 0), 1)
 
 
+@cache
 def _data(row: EventType) -> dict[str, Any]:
     plain: dict[str, Any] = TypeAdapter(row.data).dump_python(_example(row.data), mode="json")
     return plain

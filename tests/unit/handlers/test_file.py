@@ -43,7 +43,8 @@ async def test_a_file_is_rotated_before_it_gets_too_large_and_so_many_are_kept(
     events = [make_event() for _ in range(60)]
     settings = {"path": str(path), "max_size": "4KiB", "keep": 3}
     await run_handler(FileHandler, settings, *events)
-    sizes = {name: (tmp_path / name).stat().st_size for name in os.listdir(tmp_path)}
+    with os.scandir(tmp_path) as entries:
+        sizes = {entry.name: entry.stat().st_size for entry in entries}
     names = sorted(sizes)
     assert names == ["events", "events.1", "events.2", "events.3"]
     assert max(sizes.values()) <= 4096

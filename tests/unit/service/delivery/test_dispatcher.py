@@ -110,7 +110,7 @@ async def test_a_reload_keeps_equal_lanes_hands_queues_over_and_ends_what_is_gon
     delivery: Delivery,
 ) -> None:
     kinds = {name: gated() for name in ("same", "changed", "gone")}
-    await delivery.start(**kinds)
+    await delivery.start(None, **kinds)
     ids = delivery.put(5)
     await asyncio.sleep(0.05)
     same = delivery.handlers("same")[0]
