@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 from dmwatch.monitor import Watcher
 from dmwatch.service import logs
+from dmwatch.service.deputy import Deputy
 from dmwatch.service.notify import Notifier
 
 USUAL_INTERVAL = 10.0
@@ -33,6 +34,7 @@ class Watchdog:
         self._watcher = watcher
         self._status = status
         self._warned = False
+        self._deputy = Deputy(notifier)
 
     async def run(self) -> None:
         """Go on for ever."""
@@ -44,6 +46,7 @@ class Watchdog:
 
     def tick(self) -> None:
         """Tell once, where there is progress."""
+        self._deputy.look()
         stuck = self._watcher.busy_for > PATIENCE
         if not stuck:
             self._notifier.watchdog()

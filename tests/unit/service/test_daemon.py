@@ -25,6 +25,7 @@ PATIENCE = 30.0
 
 
 class FakeNotifier:
+    present = False
     watchdog_seconds: float | None = None
 
     def __init__(self) -> None:

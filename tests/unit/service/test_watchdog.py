@@ -11,6 +11,8 @@ from dmwatch.service.watchdog import PATIENCE, Watchdog
 
 
 class FakeNotifier:
+    present = False
+
     def __init__(self, interval: float | None = None) -> None:
         self.watchdog_seconds = interval
         self.said: list[str] = []
