@@ -32,9 +32,14 @@ def test_the_examples_run_and_print_what_is_shown(
     kernel: FakeKernel, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(dmwatch, "DeviceMapper", lambda: DeviceMapper(kernel.open()), raising=False)
+    # the disks and mounts of this machine are none of its business
+    monkeypatch.setattr("dmwatch.devices.survey.read_blocks", lambda _: [])
+    monkeypatch.setattr("dmwatch.devices.survey.read_mounts", lambda _: [])
     names: dict[str, Any] = {}
     for block in blocks():
         exec(block, names)
-    assert len(blocks()) == 4
+    assert len(blocks()) == 5
+    assert names["upper"] == ["volume", "copy"]
+    assert [step.device for step in names["steps"]] == ["volume", "copy", "pool"]
     assert capsys.readouterr().out == shown()
     assert kernel.devices == []
