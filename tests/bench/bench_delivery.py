@@ -30,7 +30,7 @@ from dmwatch.testing import make_event
 
 LONGEST_QUEUE = 100_000
 SECONDS = 2.0
-STEPS = (0.2, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+STEPS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 
 
 class Keep(Handler[HandlerSettings]):
@@ -91,13 +91,14 @@ class Bench:
     def queued(self) -> int:
         return max(health.queued for health in self.dispatcher.health())
 
-    async def ceiling(self) -> float:
-        """Events a second where some always wait."""
-        number = 20_000
-        started = time.perf_counter()
+    async def ceiling(self) -> tuple[float, float]:
+        """Events a second where some always wait, and microseconds of processor for each."""
+        number = 10_000
+        started, cpu = time.perf_counter(), time.process_time()
         self.put(number)
         await self._emptied()
-        return number / (time.perf_counter() - started)
+        cpu = time.process_time() - cpu
+        return number / (time.perf_counter() - started), cpu / number * 1e6
 
     async def longest(self, rate: float) -> int:
         """How long a queue gets at so many events a second, put every 5 ms."""
@@ -127,8 +128,9 @@ def entries() -> Iterator[Entry]:
 
 async def rates(handlers: dict[str, Loaded]) -> dict[str, Any]:
     async with Bench(handlers) as bench:
-        ceiling = await bench.ceiling()
-        best: dict[str, Any] = {"ceiling": round(ceiling), "before_the_queue_grows": 0}
+        ceiling, cpu = await bench.ceiling()
+        best: dict[str, Any] = {"ceiling": round(ceiling), "cpu_us_each": round(cpu, 1)}
+        best["before_the_queue_grows"] = 0
         for step in STEPS:
             rate = ceiling * step
             longest = await bench.longest(rate)

@@ -61,6 +61,7 @@ class Lane:
     def start(self) -> None:
         """Begin: the handler is opened, then told."""
         self._task = asyncio.create_task(self._run(), name=f"lane {self.loaded.name}")
+        self._task.add_done_callback(self._ended)
 
     async def stop(self, limit: float, *, drain: bool) -> None:
         """End, within the limit and a little more for the handler's own closing.
@@ -108,6 +109,15 @@ class Lane:
         )
 
     # The task
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
+            # no handler's fault: ours. It must not go unnoticed
+            self._log.error("the lane has ended", exc_info=error)
+            self.counts.state = LaneState.FAILING
+            self.counts.problem = f"its lane has ended: {error!r}"
+            self.standing.failing(max(1, self._row.failures), self.counts.problem)
 
     async def _run(self) -> None:
         try:
