@@ -72,6 +72,7 @@ class Attendant:
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._late: dict[Any, Tracked] = {}
         self._by_number: dict[DeviceNumber, asyncio.Task[None]] = {}
+        self._leaving: dict[str, asyncio.Task[None]] = {}
         self.governor = Governor(settings.monitor.cpu_share)
 
     def adopt(self, settings: Settings) -> None:
@@ -108,17 +109,27 @@ class Attendant:
 
     def attend(self, device: Tracked) -> None:
         """See that a device's inbox is attended to, or its farewell told."""
-        if id(device) in self._tasks:
-            return
-        earlier = self._by_number.get(device.number)
-        task = asyncio.create_task(self._run(device, earlier), name=f"dmwatch-{device.number}")
+        task = self._tasks.get(id(device)) or self._begin(device)
+        if device.gone:
+            for known_by in _known_by(device):
+                self._leaving[known_by] = task
+
+    def _begin(self, device: Tracked) -> asyncio.Task[None]:
+        earlier = {self._by_number.get(device.number)}
+        earlier |= {self._leaving.get(known_by) for known_by in _known_by(device)}
+        waiting = {task for task in earlier if task is not None}
+        task = asyncio.create_task(self._run(device, waiting), name=f"dmwatch-{device.number}")
         self._tasks[id(device)] = self._by_number[device.number] = task
         task.add_done_callback(lambda _: self._forget(device, task))
+        return task
 
     def _forget(self, device: Tracked, task: asyncio.Task[None]) -> None:
         self._tasks.pop(id(device), None)
         if self._by_number.get(device.number) is task:
             del self._by_number[device.number]
+        for known_by in _known_by(device) if device.gone else ():
+            if self._leaving.get(known_by) is task:
+                del self._leaving[known_by]
         if not task.cancelled() and (device.inbox or device.gone) and not device.told_gone:
             # something came in after the last look into the inbox
             self.attend(device)
@@ -144,9 +155,10 @@ class Attendant:
         device.inbox.explained = True
         await self._tell(device, [Happened(Moment("device.uuid-set", Severity.INFO, summary))])
 
-    async def _run(self, device: Tracked, earlier: asyncio.Task[None] | None) -> None:
+    async def _run(self, device: Tracked, earlier: set[asyncio.Task[None]]) -> None:
+        # of one number, name or uuid the old device is told to be gone before the new one is told
         if earlier:
-            await asyncio.wait([earlier])
+            await asyncio.wait(earlier)
         while device.inbox and not device.gone:
             await self.governor.breathe()
             await self._serve(device, device.take())
@@ -291,6 +303,10 @@ class Attendant:
         if device and not device.gone:
             device.inbox.read = True
             self.attend(device)
+
+
+def _known_by(device: Tracked) -> list[str]:
+    return [f"name {device.name}", *([f"uuid {device.uuid}"] if device.uuid else [])]
 
 
 def _moved(old: int, new: int) -> int:

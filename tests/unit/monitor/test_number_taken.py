@@ -64,3 +64,29 @@ async def test_a_renamed_device_that_hangs_keeps_no_other_from_being_seen() -> N
             release.set()
     assert ("device.added", "c") in found
     assert ("dmwatch.control-failing", "") not in found
+
+
+async def test_of_one_uuid_the_old_device_is_told_to_be_gone_before_the_new_one_is_told() -> None:
+    kernel = FakeKernel()
+    kernel.add("other", ZERO)
+    kernel.add("a", ERROR, uuid="A")
+    async with Watcher(control=kernel.open(), uevents=False, diskseq=kernel.diskseq) as watcher:
+        # the old one is being read when it goes, and that takes a while
+        release = kernel.hang(Command.TABLE_STATUS, device="a")
+        kernel.raise_event("a")
+        await asyncio.sleep(0.2)
+        kernel.dm.remove("other")
+        kernel.dm.remove("a")
+        kernel.add("a", ERROR, uuid="A")
+        await asyncio.sleep(0.3)
+        release.set()
+        async with asyncio.timeout(30):
+            found = [await anext(watcher) for _ in range(6)]
+    steps = [(e.type, e.state, str(e.device.number)) for e in found if e.device and e.device.uuid]
+    assert steps == [
+        ("device.error-target", "raised", "253:1"),
+        ("device.error-target", "cleared", "253:1"),
+        ("device.removed", None, "253:1"),
+        ("device.added", None, "253:0"),
+        ("device.error-target", "raised", "253:0"),
+    ]
