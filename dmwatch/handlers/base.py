@@ -46,8 +46,8 @@ class Handler(ABC, Generic[S]):
     """Base of every handler; a plug-in's entry point (group `dmwatch.handlers`) names a subclass.
 
     The daemon makes it with its validated settings, awaits `open` once, then `handle` with one
-    event at a time in order, and `close` at the end. Each call has a time limit, past which it is
-    cancelled. `handle` raises Retry or Drop; any other exception counts as a fault, is logged,
+    event at a time in order, and `close` at the end, also where `open` has failed. Each call has a
+    time limit, past which it is cancelled. `handle` raises Retry or Drop; any other exception counts as a fault, is logged,
     and the event is tried again with a growing delay.
 
     Attributes:
