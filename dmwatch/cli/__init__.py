@@ -21,14 +21,14 @@ _COMMANDS = {
     "coverage": "show what is watched of each device, how, and what is not",
     "events": "show what the daemon has told, and what it tells",
     "explain": "read `dmsetup status` text and say what it means",
-    "handlers": "show which handlers are installed and configured, and how they fare",
+    "handlers": "show handlers: installed, configured, how they fare",
     "ls": "list the devices",
     "run": "the daemon: watch, keep a journal, tell handlers",
     "status": "show what targets report, typed",
     "table": "show the tables, typed; keys never",
     "targets": "show the target types of this kernel",
     "test-handler": "send a made-up event through a configured handler",
-    "tree": "show what lies on what, down to the disks and up to mount points",
+    "tree": "show what lies on what, from the disks to the mount points",
     "watch": "watch this machine, here and now",
 }
 # a module is called as its command is, but pytest would take this one for tests

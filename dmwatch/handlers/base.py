@@ -47,8 +47,8 @@ class Handler(ABC, Generic[S]):
 
     The daemon makes it with its validated settings, awaits `open` once, then `handle` with one
     event at a time in order, and `close` at the end, also where `open` has failed. Each call has a
-    time limit, past which it is cancelled. `handle` raises Retry or Drop; any other exception counts as a fault, is logged,
-    and the event is tried again with a growing delay.
+    time limit, past which it is cancelled. `handle` raises Retry or Drop; any other exception
+    counts as a fault, is logged, and the event is tried again with a growing delay.
 
     Attributes:
         Settings: the model of its settings.
