@@ -121,6 +121,11 @@ class Machine:
 
         return int(self.wait("active daemon", active, patience))
 
+    def started(self) -> int:
+        """Start the daemon where it does not run; its pid."""
+        self.systemctl("start", UNIT)
+        return self.wait_until_active()
+
     def everything(self) -> str:
         """The end of the unit's journal, for whoever reads why a test failed."""
         done = subprocess.run(

@@ -41,7 +41,7 @@ def test_it_is_ready_when_it_is_watching(machine: Any) -> None:
 
 
 def test_the_sandbox_holds(machine: Any) -> None:
-    pid = machine.wait_until_active()
+    pid = machine.started()
     status = status_of(pid, machine)
     assert int(status["CapEff"], 16) == int(status["CapBnd"], 16) == CAP_SYS_ADMIN
     assert (status["NoNewPrivs"], status["Seccomp"]) == ("1", "2")
@@ -50,7 +50,7 @@ def test_the_sandbox_holds(machine: Any) -> None:
 
 
 def test_its_memory_is_locked_where_that_is_configured(machine: Any) -> None:
-    locked = int(status_of(machine.wait_until_active(), machine)["VmLck"].split()[0])
+    locked = int(status_of(machine.started(), machine)["VmLck"].split()[0])
     assert locked > 20_000, "kilobytes"
 
 
@@ -72,25 +72,40 @@ def test_events_reach_the_journal_with_their_priority(
     assert line["logger"]
 
 
-def test_uevents_arrive_although_it_has_no_network(
-    machine: Any, dmsetup: Dmsetup, device_name: Name
-) -> None:
-    # a resume without a new table fires nothing but a uevent, and the heartbeat is an hour off
-    name = device_name("resumed")
-    dmsetup("create", name, "--table", "0 8 zero")
-    try:
-        machine.wait_for(name)
-        dmsetup("suspend", name)
-        time.sleep(2)
-        machine.mark()
-        dmsetup("resume", name)
-        machine.wait("device.resumed", lambda: "device.resumed" in machine.types())
-    finally:
-        dmsetup("remove", name)
+@pytest.fixture
+def broken_verity(
+    loop: Loop, dmsetup: Dmsetup, device_name: Name, need_target: Callable[[str], None]
+) -> Iterator[str]:
+    """The path of a verity device whose second block is not what it was."""
+    need_target("verity")
+    data, hashes, name = loop(1), loop(1), device_name("verity")
+    said = subprocess.run(
+        ["veritysetup", "format", data, hashes], capture_output=True, text=True, check=True
+    ).stdout
+    words = dict(line.split(":", 1) for line in said.splitlines() if ":" in line)
+    root, salt = words["Root hash"].strip(), words["Salt"].strip()
+    subprocess.run(
+        ["dd", "if=/dev/urandom", f"of={data}", "bs=4096", "seek=1", "count=1"], check=True
+    )
+    table = f"0 2048 verity 1 {data} {hashes} 4096 4096 256 1 sha256 {root} {salt}"
+    dmsetup("create", name, "--readonly", "--table", table)
+    yield f"/dev/mapper/{name}"
+    dmsetup("remove", name)
+
+
+def test_uevents_arrive_although_it_has_no_network(machine: Any, broken_verity: str) -> None:
+    machine.started()
+    machine.mark()
+    # nothing but its uevent tells which block it was
+    subprocess.run(["dd", f"if={broken_verity}", "of=/dev/null", "bs=4096", "skip=1"], check=False)
+    machine.wait("verity.block-corrupted", lambda: "verity.block-corrupted" in machine.types())
+    told = [line for line in machine.said() if line.get("type") == "verity.block-corrupted"]
+    assert told[0]["PRIORITY"] == 2
+    assert told[0]["data"] == {"kind": "data", "block": 1}
 
 
 def test_a_good_configuration_is_reloaded(machine: Any) -> None:
-    pid = machine.wait_until_active()
+    pid = machine.started()
     text = machine.run("cat", CONFIG)
     machine.write(CONFIG, text.replace('severity = "info"', 'severity = "notice"'))
     machine.mark()
@@ -102,7 +117,7 @@ def test_a_good_configuration_is_reloaded(machine: Any) -> None:
 def test_a_faulty_configuration_is_refused_and_told_and_the_old_one_stays(
     machine: Any, dmsetup: Dmsetup, device_name: Name
 ) -> None:
-    pid = machine.wait_until_active()
+    pid = machine.started()
     text = machine.run("cat", CONFIG)
     machine.write(CONFIG, f'{text}\n[jornal]\n[log]\nlevel = "loud"\n')
     machine.mark()
@@ -121,7 +136,7 @@ def test_a_faulty_configuration_is_refused_and_told_and_the_old_one_stays(
 
 
 def test_a_daemon_that_is_killed_comes_back(machine: Any) -> None:
-    pid = machine.wait_until_active()
+    pid = machine.started()
     machine.systemctl("kill", "-s", "KILL", UNIT)
     assert machine.wait_until_active(but=pid) != pid
     assert machine.show("NRestarts") == "1"
@@ -131,7 +146,7 @@ def test_a_frozen_loop_is_killed_by_the_watchdog(machine: Any) -> None:
     machine.write(f"{DROP_INS}/lab.conf", "[Service]\nWatchdogSec=10s\n")
     machine.systemctl("daemon-reload")
     machine.systemctl("restart", UNIT)
-    pid = machine.wait_until_active()
+    pid = machine.started()
     machine.mark()
     machine.run("kill", "-s", "STOP", str(pid))
     assert machine.wait_until_active(but=pid) != pid
@@ -142,7 +157,7 @@ def test_a_frozen_loop_is_killed_by_the_watchdog(machine: Any) -> None:
 
 
 def test_it_stops_within_its_limit_and_says_so(machine: Any) -> None:
-    machine.wait_until_active()
+    machine.started()
     machine.mark()
     begun = time.monotonic()
     machine.systemctl("stop", UNIT)
