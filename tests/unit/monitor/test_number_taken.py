@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 
 from dmwatch.ioctl.abi import Command
 from dmwatch.monitor.watcher import Watcher
@@ -72,9 +73,15 @@ async def test_of_one_uuid_the_old_device_is_told_to_be_gone_before_the_new_one_
     kernel.add("a", ERROR, uuid="A")
     async with Watcher(control=kernel.open(), uevents=False, diskseq=kernel.diskseq) as watcher:
         # the old one is being read when it goes, and that takes a while
-        release = kernel.hang(Command.TABLE_STATUS, device="a")
+        reading, release = threading.Event(), threading.Event()
+
+        def hang() -> None:
+            reading.set()
+            release.wait()
+
+        kernel.before(Command.TABLE_STATUS, hang, device="a")
         kernel.raise_event("a")
-        await asyncio.sleep(0.2)
+        await asyncio.to_thread(reading.wait)
         kernel.dm.remove("other")
         kernel.dm.remove("a")
         kernel.add("a", ERROR, uuid="A")
