@@ -20,7 +20,7 @@ from dmwatch.monitor import Watcher
 from dmwatch.monitor.coverage import Coverage
 from dmwatch.monitor.settings import Settings
 
-PATIENCE = 20.0
+PATIENCE = 60.0
 HOUR = 3600.0
 NOTHING_BY_TIME = {
     "poll_interval": HOUR,
