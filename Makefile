@@ -54,7 +54,7 @@ lint:
 	@$(step) "layers" $(bin)/lint-imports
 
 host-tests:
-	@$(step) "host tests" $(bin)/pytest $(wildcard tests/unit tests/property tests/lab)
+	@$(step) "host tests" $(bin)/pytest $(wildcard tests/unit tests/property tests/plugin tests/lab)
 
 # Collecting first on the host finds broken imports early, and leaves byte code for the guest.
 kernel-tests: staged
