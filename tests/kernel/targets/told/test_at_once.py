@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from dmwatch import DeviceMapper
 from dmwatch.targets.multipath import FailPath, ReinstatePath
 from dmwatch.targets.thin_pool import CreateThin
 
@@ -177,18 +178,18 @@ def test_a_path_of_a_multipath_fails_and_comes_back(
     words = " ".join(f"{path.path} 1" for path in paths)
     table = f"0 {MIB} multipath 2 queue_mode bio 0 1 1 round-robin 0 2 1 {words}"
     device = bench.make("multipath", table)
-    key = str(device.look().status.paths[0].device)
+    first, second = (path.device for path in device.look().status.paths)
+    key, other = str(first), str(second)
     with watching() as watched:
         paths[0].fail()
         device.write(0)
         told = watched.raised("multipath.path-failed", device.name, key=key)
         assert told.severity == "warning"
         assert told.data == {"path": key, "group": 1, "failures": 1, "paths_left": 1}
-        other = str(device.look().status.paths[1].device)
-        device.message(FailPath(device.look().status.paths[1].device))
+        device.message(FailPath(second))
         none = watched.raised("multipath.no-paths", device.name)
         assert (none.severity, none.data) == ("critical", {"paths": 2, "queueing": False})
-        device.message(ReinstatePath(device.look().status.paths[0].device))
+        device.message(ReinstatePath(first))
         watched.cleared("multipath.no-paths", device.name, reason="healthy")
         watched.cleared("multipath.path-failed", device.name, key=key, reason="healthy")
         barrier(watched)
@@ -199,7 +200,7 @@ def test_a_path_of_a_multipath_fails_and_comes_back(
 
 
 def test_a_path_that_fails_again_and_again(
-    bench: Any, loop: Loop, need_target: Need, watching: Watching
+    bench: Any, loop: Loop, dm: DeviceMapper, need_target: Need, watching: Watching
 ) -> None:
     need_target("multipath")
     path = bench.linear("path", loop(1), MIB)
@@ -209,9 +210,9 @@ def test_a_path_that_fails_again_and_again(
     with watching() as watched:
         for count in range(1, 6):
             assert watched.all("multipath.path-flapping") == []
-            device.message(FailPath(node))
+            dm.message(device.name, FailPath(node).format())
             watched.raised("multipath.path-failed", device.name, count=count)
-            device.message(ReinstatePath(node))
+            dm.message(device.name, ReinstatePath(node).format())
             watched.cleared("multipath.path-failed", device.name, count=count)
         told = watched.raised("multipath.path-flapping", device.name)
         assert (told.severity, told.key, told.data) == ("warning", str(node), {"failures": 5})
