@@ -1,7 +1,8 @@
 """Keeping the daemon's memory from being paged out: it may watch the disk that it runs from.
 
-First everything that is mapped now is read in and locked. What is mapped later is locked page by
-page as it is used (MCL_ONFAULT): otherwise each thread would at once take its whole stack of 8 MiB.
+Everything is locked page by page as it is used (MCL_ONFAULT): locked as a whole, the stack of each
+thread would at once take all of its 8 MiB. But what is mapped from files, the interpreter and the
+libraries, is read in as a whole: it could not be read later.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import ctypes
 import os
 import resource
+from collections.abc import Iterator
 from pathlib import Path
 
 from dmwatch.errors import DmwatchError
@@ -29,8 +31,18 @@ def lock() -> None:
             because="RLIMIT_MEMLOCK is limited and CAP_IPC_LOCK is missing",
             hint="LimitMEMLOCK=infinity in the unit, or lock_memory = false",
         )
-    _mlockall(MCL_CURRENT)
-    _mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT)
+    libc = ctypes.CDLL(None, use_errno=True)
+    _check(libc.mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT))
+    for start, end in _mapped_files():
+        _check(libc.mlock(ctypes.c_void_p(start), ctypes.c_size_t(end - start)))
+
+
+def _mapped_files() -> Iterator[tuple[int, int]]:
+    for line in Path("/proc/self/maps").read_text("utf-8", "replace").splitlines():
+        place, access, _, _, inode = line.split()[:5]
+        if inode != "0" and access[0] == "r":
+            start, _, end = place.partition("-")
+            yield int(start, 16), int(end, 16)
 
 
 def _unlimited() -> bool:
@@ -46,9 +58,8 @@ def _capabilities() -> int:
     return 0
 
 
-def _mlockall(flags: int) -> None:
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.mlockall(flags):
+def _check(result: int) -> None:
+    if result:
         problem = os.strerror(ctypes.get_errno())
         raise DmwatchError(
             f"the memory cannot be locked: {problem}",

@@ -14,15 +14,28 @@ import resource, threading
 from pathlib import Path
 from dmwatch.service.memory import lock
 
-def locked():
+def kilobytes(key):
     lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("VmLck:"))
+    return next(int(line.split()[1]) for line in lines if line.startswith(key))
 
+ending = threading.Event()
+threads = [threading.Thread(target=ending.wait) for _ in range(16)]
+for thread in threads:
+    thread.start()
+resident = kilobytes("VmRSS:")
 lock()
-before = locked()
+before = kilobytes("VmLck:")
 assert before > 1000, before
+assert kilobytes("VmRSS:") < resident + 32000, "the stacks were read in"
 later = bytearray(8 << 20)
-assert locked() >= before + 8000, (before, locked())
+assert kilobytes("VmLck:") >= before + 8000
+smaps = Path("/proc/self/smaps").read_text()
+libpython = [part for part in smaps.split("VmFlags:") if "libpython" in part or "/python3" in part]
+for part in libpython:
+    sizes = {line.split()[0]: line.split()[1] for line in part.splitlines() if line.endswith("kB")}
+    assert sizes["Size:"] == sizes["Rss:"], part
+assert libpython
+ending.set()
 """
 
 
