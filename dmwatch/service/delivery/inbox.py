@@ -132,6 +132,20 @@ class Inbox:
     async def _read(self) -> Entry | None:
         try:
             return None if self._backlog is None else await anext(self._backlog, None)
+        except asyncio.CancelledError:
+            # a reload that could not wait: what it broke off cannot be read on
+            self._backlog = None
+            self._hold_cursor()
+            raise
         except Exception:  # noqa: BLE001 - a journal at fault must not end the lane
             log.exception("what was recorded before cannot be read: going on with what comes")
+            self._hold_cursor()
             return None
+
+    def _hold_cursor(self) -> None:
+        """Stay where we are, so that the next start brings what was not read, and what follows."""
+        self._passed = _nothing
+
+
+def _nothing(_position: int) -> None:
+    pass
