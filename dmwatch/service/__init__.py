@@ -9,4 +9,6 @@ An event goes one way through it:
     entry.py      an event and its place in the order  own.py      conditions of the daemon itself
     ledger/       numbers, the journal, what stood     delivery/   matching, lanes, plug-ins
     stream/       the socket                           daemon.py   puts it all together
+    logs.py       the log; lines.py: it never waits    notify.py   words to the service manager
+    memory.py     keeping it from being paged out      deputy.py   its main process while one hangs
 """
