@@ -167,6 +167,16 @@ def test_it_stops_within_its_limit_and_says_so(machine: Any) -> None:
     print(f"stopped in {took:.1f} s")
 
 
+def test_what_it_leaves_behind_is_killed_when_it_stops(machine: Any) -> None:
+    machine.started()
+    procs = f"/sys/fs/cgroup{machine.show('ControlGroup')}/cgroup.procs"
+    join = f"echo $$ > {procs}; exec sleep 1000"
+    machine.run("sh", "-c", f"setsid sh -c '{join}' >/dev/null 2>&1 </dev/null &")
+    machine.wait("stray", lambda: len(machine.run("cat", procs).split()) > 1)
+    machine.systemctl("stop", UNIT)
+    assert machine.run("pgrep", "-x", "sleep", check=False) == ""
+
+
 # A call that hangs in the kernel
 
 
