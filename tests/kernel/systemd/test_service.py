@@ -256,12 +256,32 @@ def test_the_sandboxs_figures_are_those_of_the_page(
     assert drop_ins or float(figure) <= 2.0
 
 
-def test_with_both_drop_ins_it_starts(machine: Any) -> None:
+PROGRAMS = """
+[handlers.who]
+use = "exec"
+command = ["/usr/bin/id", "-un"]
+user = "nobody"
+[handlers.unit]
+use = "exec"
+command = ["/bin/systemctl", "start", "--no-block", "marker.service"]
+"""
+MARKER = "[Service]\nType=oneshot\nExecStart=/bin/touch /run/marker\n"
+
+
+def test_with_the_drop_ins_programs_run_as_another_user_and_start_units_of_their_own(
+    machine: Any, dmsetup: Dmsetup, device_name: Name
+) -> None:
     machine.run("mkdir", "-p", DROP_INS)
     machine.run("cp", "-r", f"{SHIPPED}/.", DROP_INS)
+    machine.write("/etc/systemd/system/marker.service", MARKER)
+    machine.write(CONFIG, machine.run("cat", CONFIG) + PROGRAMS)
     machine.systemctl("daemon-reload")
+    machine.mark()
     machine.systemctl("restart", UNIT)
     machine.wait_until_active()
+    name = device_name("told")
+    dmsetup("create", name, "--table", "0 8 error")
+    machine.wait("marker", lambda: machine.run("ls", "/run/marker", check=False) == "/run/marker\n")
+    machine.wait("nobody", lambda: "nobody" in str([x for x in machine.said() if "output" in x]))
+    dmsetup("remove", name)
     machine.systemctl("stop", UNIT)
-    machine.run("rm", "-r", DROP_INS)
-    machine.systemctl("daemon-reload")
