@@ -135,11 +135,31 @@ def test_a_faulty_configuration_is_refused_and_told_and_the_old_one_stays(
     assert machine.wait_until_active() == pid
 
 
+def test_what_cannot_start_says_why_and_starts_once_that_is_mended(machine: Any) -> None:
+    text = machine.run("cat", CONFIG)
+    machine.systemctl("stop", UNIT)
+    machine.write(CONFIG, f"{text}\n[jornal]\n")
+    machine.mark()
+    machine.systemctl("start", UNIT, check=False)
+
+    def why() -> bool:
+        return any(
+            "jornal: there is no such key" in str(entry["MESSAGE"]) and entry["PRIORITY"] == "3"
+            for entry in machine.journal()
+        )
+
+    machine.wait("reason", why)
+    machine.write(CONFIG, text)
+    machine.wait_until_active()
+    assert machine.show("NRestarts") != "0"
+
+
 def test_a_daemon_that_is_killed_comes_back(machine: Any) -> None:
     pid = machine.started()
+    restarts = int(machine.show("NRestarts"))
     machine.systemctl("kill", "-s", "KILL", UNIT)
     assert machine.wait_until_active(but=pid) != pid
-    assert machine.show("NRestarts") == "1"
+    assert int(machine.show("NRestarts")) == restarts + 1
 
 
 def test_a_frozen_loop_is_killed_by_the_watchdog(machine: Any) -> None:
