@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import fields
@@ -33,6 +34,22 @@ NEW_TARGETS = (
     "vdo",
     "writecache",
 )
+
+
+class Releasing(FakeKernel):
+    """Lets go of what hangs in it: a test that fails half-way leaves no thread to the next one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._hanging: list[threading.Event] = []
+
+    def hang(self, command: Command, *, device: str | None = None) -> threading.Event:
+        self._hanging.append(super().hang(command, device=device))
+        return self._hanging[-1]
+
+    def release(self) -> None:
+        for hanging in self._hanging:
+            hanging.set()
 
 
 class FakeUevents:
@@ -222,9 +239,10 @@ Choose = Callable[..., Settings]
 
 @pytest.fixture
 def kernel() -> Iterator[FakeKernel]:
-    made = FakeKernel()
+    made = Releasing()
     made.targets.update(dict.fromkeys(NEW_TARGETS, (1, 0, 0)))
     yield made
+    made.release()
     made.dm.close()
 
 
