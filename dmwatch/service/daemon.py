@@ -134,11 +134,11 @@ class Daemon:
         await self.stream.start()
         self._lock_memory()
         self._started(watcher)
-        watchdog = Watchdog(self._notifier, watcher, answers.status)
+        self._watchdog = Watchdog(self._notifier, watcher, answers.status)
         tasks = [
             asyncio.create_task(self._record(watcher), name="dmwatch-record"),
             asyncio.create_task(self._stopping.wait(), name="dmwatch-stopping"),
-            asyncio.create_task(watchdog.run(), name="dmwatch-watchdog"),
+            asyncio.create_task(self._watchdog.run(), name="dmwatch-watchdog"),
         ]
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -151,6 +151,8 @@ class Daemon:
 
     async def _record(self, watcher: Watcher) -> None:
         async for event in watcher:
+            if event.type == device_rows.STATUS_STUCK.type:
+                self._watchdog.look()
             await self.ledger.tell(event)
 
     async def _record_own(self) -> None:

@@ -6,9 +6,12 @@ four times TimeoutStopSec= in all, before it starts another one: watching would 
 So as long as a thread hangs the manager is told of another main process (MAINPID=), a deputy that
 does nothing but pass signals on and end when the daemon ends. That the manager sees at once.
 
-It must be the manager's own child, or its end would not be seen: hence the second fork. It takes no
-descriptor along, and it looks every half second whether the daemon is still there: the daemon's
-death cannot be waited for, as it may never be complete.
+A disk that is only slow puts threads to sleep, too, for a moment. So a thread counts as hung when
+it is seen twice in the same sleep.
+
+The deputy must be the manager's own child, or its end would not be seen: hence the second fork. It
+takes no descriptor along, and it looks every half second whether the daemon is still there: the
+daemon's death cannot be waited for, as it may never be complete.
 """
 
 from __future__ import annotations
@@ -28,6 +31,9 @@ PASSED_ON = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 LOOK_SECONDS = 0.5
 _TASKS = Path("/proc/self/task")
 
+Sleep = tuple[str, str]
+"""A thread's id, and how often it has gone to sleep."""
+
 
 class Deputy:
     """Puts a deputy in place while a thread hangs, and withdraws it after.
@@ -39,12 +45,19 @@ class Deputy:
     def __init__(self, notifier: Notifier) -> None:
         self._notifier = notifier
         self._pid: int | None = None
+        self._asleep: set[Sleep] = set()
+
+    @property
+    def undecided(self) -> bool:
+        """Whether a thread may hang: look again soon."""
+        return bool(self._asleep) and self._pid is None
 
     def look(self) -> None:
         """See whether a thread hangs, and do what follows. Never waits, never raises."""
         if not self._notifier.present:
             return
-        hung = any(state == "D" for state in thread_states())
+        before, self._asleep = self._asleep, set(sleeps())
+        hung = before & self._asleep
         with suppress(OSError):
             if hung and self._pid is None:
                 self._appoint()
@@ -64,16 +77,18 @@ class Deputy:
         logs.get("dmwatch.daemon").info("no thread hangs any more")
 
 
-def thread_states() -> Iterator[str]:
-    """The state of each of our threads, as /proc has it: `D` sleeps and cannot be killed."""
+def sleeps() -> Iterator[Sleep]:
+    """Our threads that sleep where no signal reaches them (state `D`)."""
     for task in _TASKS.iterdir():
-        with suppress(OSError):
-            yield _state(task / "stat")
+        with suppress(OSError, KeyError):
+            fields = _fields(task / "status")
+            if fields["State"].startswith("D"):
+                yield task.name, fields["voluntary_ctxt_switches"]
 
 
-def _state(path: Path) -> str:
-    # the name in parentheses may hold anything, also parentheses
-    return path.read_text("latin-1").rpartition(")")[2].split()[0]
+def _fields(path: Path) -> dict[str, str]:
+    lines = path.read_text("latin-1").splitlines()
+    return {key: value.strip() for key, _, value in (line.partition(":") for line in lines)}
 
 
 def _fork() -> int:
@@ -114,6 +129,6 @@ def _stand_in(daemon: int) -> NoReturn:
 
 def _lives(process: int) -> bool:
     try:
-        return _state(Path(f"/proc/{process}/stat")) not in {"Z", "X"}
-    except OSError:
+        return _fields(Path(f"/proc/{process}/status"))["State"][0] not in "ZX"
+    except (OSError, KeyError):
         return False

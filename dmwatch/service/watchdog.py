@@ -16,6 +16,8 @@ from dmwatch.service.notify import Notifier
 
 USUAL_INTERVAL = 10.0
 """How often the status line is told where there is no watchdog."""
+SOON = 1.0
+"""When a thread may hang it is looked at again after so long."""
 PATIENCE = 60.0
 """A watcher that is busy for longer is stuck: each of its calls has a deadline of seconds."""
 
@@ -44,9 +46,15 @@ class Watchdog:
             self.tick()
             await asyncio.sleep(interval)
 
+    def look(self) -> None:
+        """See whether a call hangs; where one may, again soon."""
+        self._deputy.look()
+        if self._deputy.undecided:
+            asyncio.get_running_loop().call_later(SOON, self._deputy.look)
+
     def tick(self) -> None:
         """Tell once, where there is progress."""
-        self._deputy.look()
+        self.look()
         stuck = self._watcher.busy_for > PATIENCE
         if not stuck:
             self._notifier.watchdog()

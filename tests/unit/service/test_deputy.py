@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import select
 import signal
@@ -15,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from dmwatch.service import deputy as module
-from dmwatch.service.deputy import Deputy, thread_states
+from dmwatch.service.deputy import Deputy, sleeps
 from dmwatch.service.notify import Notifier
 
 DAEMON = """
@@ -23,15 +24,18 @@ import signal, sys, time
 from dmwatch.service import deputy as module
 from dmwatch.service.notify import Notifier
 
-states = ["S", "D"]
-module.thread_states = lambda: iter(states)
+states = [("7", "1")]
+module.sleeps = lambda: iter(states)
 signal.signal(signal.SIGTERM, lambda *_: print("told to stop", file=sys.stderr, flush=True))
-signal.signal(signal.SIGHUP, lambda *_: states.remove("D"))
+signal.signal(signal.SIGHUP, lambda *_: states.clear())
 made = module.Deputy(Notifier())
 while True:
     made.look()
     time.sleep(0.05)
 """
+
+
+HUNG = ("7", "1")
 
 
 class Manager:
@@ -112,9 +116,20 @@ def test_it_keeps_no_descriptor_open(manager: Manager) -> None:
 
 
 def test_without_a_service_manager_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "thread_states", lambda: iter("D"))
+    monkeypatch.setattr(module, "sleeps", lambda: iter([HUNG]))
     monkeypatch.setattr(module, "_fork", lambda: pytest.fail("it forked"))
-    Deputy(Notifier({})).look()
+    twice(Deputy(Notifier({})))
+
+
+def test_a_thread_that_sleeps_again_and_again_does_not_hang(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    numbers = itertools.count()
+    monkeypatch.setattr(module, "sleeps", lambda: iter([("7", str(next(numbers)))]))
+    monkeypatch.setattr(module, "_fork", lambda: pytest.fail("it forked"))
+    deputy = Deputy(Notifier({"NOTIFY_SOCKET": str(tmp_path / "nobody")}))
+    twice(deputy)
+    assert deputy.undecided
 
 
 def test_a_process_that_cannot_fork_goes_on(
@@ -123,10 +138,15 @@ def test_a_process_that_cannot_fork_goes_on(
     def refused() -> int:
         raise BlockingIOError(11, "no more processes")
 
-    monkeypatch.setattr(module, "thread_states", lambda: iter("D"))
+    monkeypatch.setattr(module, "sleeps", lambda: iter([HUNG]))
     monkeypatch.setattr(module, "_fork", refused)
-    Deputy(Notifier({"NOTIFY_SOCKET": str(tmp_path / "nobody")})).look()
+    twice(Deputy(Notifier({"NOTIFY_SOCKET": str(tmp_path / "nobody")})))
 
 
 def test_our_own_threads_do_not_hang() -> None:
-    assert "R" in set(thread_states())
+    assert set(sleeps()) & set(sleeps()) == set()
+
+
+def twice(deputy: Deputy) -> None:
+    deputy.look()
+    deputy.look()
