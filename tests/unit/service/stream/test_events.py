@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import sqlite3
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -202,3 +204,21 @@ async def test_a_journal_that_cannot_be_read_is_told_and_live_events_are_not_tou
 
 def broken(*_: Any) -> None:
     raise sqlite3.OperationalError("disk I/O error")
+
+
+def example() -> str:
+    text = (Path(__file__).parents[4] / "docs/stream.md").read_text()
+    (code,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    return str(code)
+
+
+async def test_the_example_of_the_docs_runs(serve: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    code = example()
+    async with serve() as service:
+        await service.tell(service.event("a", severity="error"), service.event("b"))
+        code = code.replace("/run/dmwatch/events.sock", str(service.path))
+        running = asyncio.create_task(asyncio.to_thread(exec, code, {}))
+        await service.until(service.count_live)
+        await service.stream.close()
+        await running
+    assert capsys.readouterr().out.splitlines()[-1] == "a"

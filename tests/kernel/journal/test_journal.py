@@ -1,0 +1,177 @@
+"""The journal on a real file system that hangs, is full, or can only be read, while events flow."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+FAILING = "dmwatch.journal-failing"
+Dmsetup = Callable[..., str]
+pytestmark = pytest.mark.timeout(600)
+
+
+def steps(daemon: Any) -> list[str]:
+    return [event["state"] for event in daemon.of(FAILING)]
+
+
+def was_told_of(daemon: Any, names: list[str]) -> bool:
+    gone = [e["device"]["name"] for e in daemon.of("device.removed")]
+    return set(names) <= set(gone)
+
+
+def check_order(daemon: Any) -> None:
+    """Nothing twice, nothing out of order; each epoch from where it began, without a gap."""
+    told = daemon.told()
+    assert len({event["id"] for event in told}) == len(told)
+    last: dict[str, int] = {}
+    epochs = list(dict.fromkeys(event["id"].split("-")[0] for event in told))
+    assert [e["id"].split("-")[0] for e in told] == sorted(
+        (e["id"].split("-")[0] for e in told), key=epochs.index
+    )
+    for event in told:
+        epoch = event["id"].split("-")[0]
+        assert event["sequence"] == last.get(epoch, 0) + 1
+        last[epoch] = event["sequence"]
+
+
+@pytest.mark.parametrize("options", [(), ("--nolockfs", "--noflush")], ids=["frozen", "suspended"])
+def test_a_journal_that_hangs_holds_up_nothing_and_has_everything_afterwards(
+    daemon: Any, device: Any, happen: Any, options: tuple[str, ...]
+) -> None:
+    watching = daemon(device.place / "events.db")
+    watching.start()
+    watching.wait(lambda: was_told_of(watching, happen(1)))
+    with device.suspended(*options):
+        names = happen(4)
+        watching.wait(lambda: was_told_of(watching, names))
+        assert steps(watching)[0] == "raised"
+        assert watching.ask("health")["devices"] >= 1
+        assert FAILING in [c["type"] for c in watching.ask("conditions")["conditions"]]
+    watching.wait(lambda: steps(watching)[-1] == "cleared")
+    happen(1)
+    watching.stop()
+    check_order(watching)
+    assert [e["id"] for e in watching.recorded()] == [e["id"] for e in watching.told()]
+
+
+def test_a_killed_daemon_whose_journal_hangs_keeps_no_successor_from_watching(
+    daemon: Any, device: Any, happen: Any
+) -> None:
+    watching = daemon(device.place / "events.db")
+    watching.start()
+    happen(1)
+    with device.suspended("--nolockfs", "--noflush"):
+        names = happen(2)
+        watching.wait(lambda: was_told_of(watching, names))
+        killed = watching.processes[-1].pid
+        watching.kill()
+        time.sleep(2)
+        # it is dead, and yet there: a thread of it hangs in the kernel
+        assert threads_that_hang(killed)
+        watching.start()
+        names = happen(2)
+        watching.wait(lambda: was_told_of(watching, names))
+        assert steps(watching)[-1] != "cleared"
+    watching.wait(lambda: steps(watching)[-1] == "cleared")
+    watching.stop()
+    told = watching.told()
+    assert len({event["id"] for event in told}) == len(told)
+
+
+def threads_that_hang(process: int) -> list[str]:
+    stats = [stat.read_text() for stat in Path(f"/proc/{process}/task").glob("*/stat")]
+    return [stat for stat in stats if stat.rpartition(")")[2].split()[0] == "D"]
+
+
+def test_a_full_file_system(daemon: Any, small: Path, happen: Any) -> None:
+    watching = daemon(small / "events.db")
+    watching.start()
+    happen(1)
+    filler = small / "filler"
+    subprocess.run(
+        ["dd", "if=/dev/zero", f"of={filler}", "bs=4k"], capture_output=True, check=False
+    )
+    subprocess.run(["df", small], check=True)
+    names = happen(4)
+    watching.wait(lambda: was_told_of(watching, names))
+    subprocess.run(["ls", "-la", small], check=True)
+    watching.wait(lambda: "raised" in steps(watching))
+    assert "its file system is full" in watching.of(FAILING)[0]["summary"]
+    filler.unlink()
+    watching.wait(lambda: steps(watching)[-1] == "cleared")
+    watching.stop()
+    check_order(watching)
+    assert [e["id"] for e in watching.recorded()] == [e["id"] for e in watching.told()]
+
+
+def test_a_file_system_that_can_only_be_read(daemon: Any, device: Any, happen: Any) -> None:
+    watching = daemon(device.place / "events.db")
+    watching.start()
+    happen(1)
+    watching.stop()
+    subprocess.run(["mount", "-o", "remount,ro", str(device.place)], check=True)
+    watching.start()
+    names = happen(2)
+    watching.wait(lambda: was_told_of(watching, names))
+    watching.wait(lambda: "raised" in steps(watching))
+    subprocess.run(["mount", "-o", "remount,rw", str(device.place)], check=True)
+    watching.wait(lambda: steps(watching)[-1] == "cleared")
+    watching.stop()
+    assert [e["id"] for e in watching.recorded()] == [e["id"] for e in watching.told()]
+
+
+def test_a_second_daemon_is_refused_with_4(daemon: Any, folder: Path) -> None:
+    watching = daemon(folder / "events.db")
+    watching.start()
+    second = watching.begin()
+    assert second.wait(120) == 4
+    assert "another daemon keeps the journal" in (folder / "log").read_text()
+    watching.processes.pop()
+    watching.stop()
+
+
+def test_conditions_are_told_once_over_kills_and_over_devices_that_are_made_anew(
+    daemon: Any, folder: Path, dmsetup: Dmsetup, device_name: Callable[[str], str]
+) -> None:
+    watching = daemon(folder / "events.db")
+    name, other, first = device_name("bad"), device_name("other"), device_name("first")
+
+    def make(which: str, uuid: str) -> None:
+        dmsetup("create", which, "--uuid", uuid, "--table", "0 8 error")
+
+    make(name, "JOURNAL-1")
+    make(other, "JOURNAL-2")
+    try:
+        watching.start()
+        for _ in range(3):
+            watching.kill()
+            watching.processes[-1].wait(30)
+            watching.start()
+        # as after a reboot: other numbers, one of them is no more
+        watching.kill()
+        watching.processes[-1].wait(30)
+        for gone in (name, other):
+            dmsetup("remove", gone)
+        dmsetup("create", first, "--table", "0 8 zero")
+        make(name, "JOURNAL-1")
+        watching.start()
+        watching.stop()
+    finally:
+        for left in (name, other, first):
+            dmsetup("remove", left, check=False)
+    told = {
+        (e["device"]["name"], e["state"], e["reason"], e["initial"])
+        for e in watching.of("device.error-target")
+    }
+    assert told == {
+        (name, "raised", None, True),
+        (other, "raised", None, True),
+        (other, "cleared", "device-removed", True),
+    }
+    ids = {e["id"] for e in watching.of("device.error-target")}
+    assert len(ids) == 3
