@@ -212,3 +212,25 @@ def test_an_interrupted_message_leaves_no_device_and_nothing_suspended() -> None
         step = commands.index(Command.TARGET_MSG)
         before, after, _ = broken_at(what, step, interrupt=True)
         assert after[0] == before[0]
+
+
+@pytest.mark.parametrize("suspended", [False, True])
+def test_a_table_that_cannot_be_put_in_place_leaves_the_old_one_running(
+    kernel: FakeKernel, dm: DeviceMapper, *, suspended: bool
+) -> None:
+    """A kernel finds some faults at the resume; it drops the new table and stays suspended."""
+    world = World(dm)
+    if suspended:
+        world.linear.suspend()
+    before = state(kernel)
+
+    def drop() -> None:
+        device = kernel.device("linear")
+        device.staged, device.suspended = None, True
+
+    kernel.before(Command.DEV_SUSPEND, drop, device="linear")
+    kernel.fail(Command.DEV_SUSPEND, errno.EINVAL, device="linear")
+    with pytest.raises(CommandError):
+        world.linear.extend(world.part(600_000, 8))
+    assert state(kernel) == before
+    assert world.linear.info().suspended is suspended
