@@ -1,12 +1,13 @@
 """Kernel tests run in the lab only, on devices whose names end in `-dmwatch-test`.
 
 Outside the lab each is skipped with the reason; where the lab is required (CI=true or
-DMWATCH_REQUIRE_LAB=1) that is a failure. `dmsetup` is the second witness: it shares no code with
-us.
+DMWATCH_REQUIRE_LAB=1) that is a failure. `dmsetup`, or the library that it is made of, is the
+second witness: it shares no code with us.
 """
 
 from __future__ import annotations
 
+import functools
 import itertools
 import os
 import subprocess
@@ -14,6 +15,7 @@ import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import libdm
 import pytest
 
 SUFFIX = "-dmwatch-test"
@@ -64,6 +66,16 @@ def pytest_runtest_setup() -> None:
 
 def run_dmsetup(*arguments: str, check: bool = True, standard_input: str = "") -> str:
     """dmsetup's standard output; its standard error stands in the exception."""
+    try:
+        printed = libdm.run(arguments, standard_input)
+    except libdm.RefusedError as refused:
+        if check:
+            raise AssertionError(f"dmsetup {' '.join(arguments)}: {refused}") from refused
+        return ""
+    return _program(arguments, standard_input, check=check) if printed is None else printed
+
+
+def _program(arguments: tuple[str, ...], standard_input: str, *, check: bool) -> str:
     done = subprocess.run(
         ["dmsetup", *arguments],
         input=standard_input,
@@ -188,6 +200,7 @@ def absent_targets(release: str) -> list[str]:
     ]
 
 
+@functools.cache
 def load_target(name: str) -> bool:
     """Load the target's modules; whether the kernel then knows it."""
     if name not in BUILT_IN:
