@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Self, Unpack
 
@@ -14,7 +14,8 @@ from dmwatch.devices.segment import Segment
 from dmwatch.devices.waiting import wait_until
 from dmwatch.dm import DeviceMapper
 from dmwatch.errors import DmwatchError, InvalidValueError
-from dmwatch.targets import TargetTable
+from dmwatch.ioctl.abi import Flags
+from dmwatch.targets import TargetMessage, TargetTable, find
 from dmwatch.targets.raid import (
     Check,
     RaidLeg,
@@ -212,10 +213,12 @@ class RaidDevice(Device[RaidTable]):
         Raises:
             DmwatchError: time is up, or a leg has failed.
         """
-        wait_until(self._is_synced, f"the sync of {self.name}", timeout, because="it is large")
+        looks = _Looks(self._look)
+        what = f"the sync of {self.name}"
+        wait_until(lambda: looks.settled(self._is_synced), what, timeout, because="it is large")
 
-    def _is_synced(self) -> bool:
-        status = self._working()
+    def _is_synced(self, seen: _Seen) -> bool:
+        status = seen.status
         bad = [str(i) for i, leg in enumerate(status.legs) if leg is RaidLeg.FAILED]
         if bad:
             raise DmwatchError(
@@ -223,7 +226,7 @@ class RaidDevice(Device[RaidTable]):
                 because="its device had errors",
                 hint="replace it: replace_leg()",
             )
-        return not _runs(status) and status.synced and RaidLeg.OUT_OF_SYNC not in status.legs
+        return not seen.runs and status.synced and RaidLeg.OUT_OF_SYNC not in status.legs
 
     # Checking
 
@@ -249,34 +252,66 @@ class RaidDevice(Device[RaidTable]):
             DeviceBusyError: it is being synced.
             DmwatchError: time is up. It goes on.
         """
-        self.start_check()
-        return self._await("check", timeout)
+        found = self._carry_out(Check(), timeout)
+        return (found.mismatches or 0) if found else 0
 
     def repair(self, *, timeout: float = 3600.0) -> None:
         """As `check`, and write anew what differs; the kernel does not say how much that was."""
+        self._carry_out(Repair(), timeout)
+
+    def _carry_out(self, message: TargetMessage, timeout: float) -> RaidWorking | None:
+        """Say it, and wait until it is done; None in a plan."""
+        before = self.info().event_nr
         with self.change() as change:
-            change.message(self, Repair())
-        self._await("repair", timeout)
+            change.message(self, message)
+            if change.dry:
+                return None
+        looks = _Looks(self._look)
+        began = False
 
-    def _await(self, what: str, timeout: float) -> int:
-        seen: list[RaidWorking] = []
+        def ended(seen: _Seen) -> bool:
+            # it begins in its own time; when it ends there is an event
+            nonlocal began
+            began = began or seen.runs or seen.event_nr != before
+            return began and not seen.runs
 
-        def done() -> bool:
-            seen[:] = [self._working()]
-            return not _runs(seen[0])
+        what = f"the end of the {message.format()} of {self.name}"
+        wait_until(lambda: looks.settled(ended), what, timeout, because="it is large")
+        return looks.last.status if looks.last else None
 
-        wait_until(done, f"the end of the {what} of {self.name}", timeout, because="it is large")
-        return seen[0].mismatches or 0
-
-    def _working(self) -> RaidWorking:
-        status = self.status()
+    def _look(self) -> _Seen:
+        answer = self.dm.table_status(self.name, flags=Flags.NOFLUSH)
+        (line,) = answer.lines
+        status = find(line.type).status(line.text)
         if not isinstance(status, RaidWorking):
             raise DmwatchError(
                 f"{self.name} does not tell how it stands",
                 because="its layout has no name in the kernel (a reshape is under way)",
             )
-        return status
+        return _Seen(answer.info.event_nr, status)
 
 
-def _runs(status: RaidWorking) -> bool:
-    return status.action is not None and status.action.runs
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """One look at a set."""
+
+    event_nr: int
+    status: RaidWorking
+
+    @property
+    def runs(self) -> bool:
+        """Something is being synced, checked or repaired."""
+        return self.status.action is not None and self.status.action.runs
+
+
+class _Looks:
+    """Looks at a set. It says for a moment what is not so: two that are alike count."""
+
+    def __init__(self, look: Callable[[], _Seen]) -> None:
+        self._look = look
+        self.last: _Seen | None = None
+
+    def settled(self, true: Callable[[_Seen], bool]) -> bool:
+        """Look again; whether it is true and was so before."""
+        before, self.last = self.last, self._look()
+        return true(self.last) and self.last == before

@@ -16,6 +16,7 @@ from dmwatch.devices import (
     RaidDevice,
     Range,
     ZeroDevice,
+    plan,
 )
 from dmwatch.devices.waiting import wait_until
 from dmwatch.dm import DeviceMapper
@@ -165,10 +166,23 @@ def test_a_check_waits_and_says_what_differs(
     dm: DeviceMapper, kernel: FakeKernel, legs: list[Leg]
 ) -> None:
     raid = RaidDevice(dm, "raid", RaidType.RAID1, legs[:2]).create()
-    Told(kernel, "raid").then("raid1 2 AA 10/8192 check 0 0 -", DONE.replace("idle 0", "idle 128"))
+    told = Told(kernel, "raid")
+    told.then(
+        DONE,  # it has not begun yet
+        DONE,
+        "raid1 2 AA 10/8192 check 0 0 -",
+        DONE,  # for a moment
+        DONE.replace("idle 0", "idle 128"),
+    )
     assert raid.check(timeout=30) == 128
+    # too short to be seen, but for its event
+    told.then(DONE)
+    kernel.after(Command.TARGET_MSG, lambda: kernel.raise_event("raid"))
     raid.repair(timeout=30)
-    assert [text for _, _, text in kernel.messages] == ["check", "repair"]
+    with pytest.raises(DmwatchError, match="the end of the repair of raid has not happened"):
+        raid.repair(timeout=0.05)
+    assert [text for _, _, text in kernel.messages] == ["check", "repair", "repair"]
+    assert [step.text for step in plan(raid.check)] == ["check"]
 
 
 @pytest.mark.parametrize(
