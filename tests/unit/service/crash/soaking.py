@@ -43,10 +43,12 @@ TOML = f"""
 use = "file"
 path = "{FOLDER}/one"
 match = {{ severity = "debug" }}
+delivery = {{ queue = 5000 }}
 [handlers.two]
 use = "file"
 path = "{FOLDER}/two"
 match = {{ severity = "debug" }}
+delivery = {{ queue = 5000 }}
 [journal]
 path = "{FOLDER}/events.db"
 [stream]
@@ -134,9 +136,9 @@ QUEUE = 300
 
 
 async def tell(ledger: Ledger, dispatcher: Dispatcher, count: int) -> int:
-    """Tell so many at the pace, or as fast as this machine's handlers write; gives the memory used.
+    """Tell so many at the pace, or as fast as this machine writes; gives the memory used.
 
-    What waits for a slow handler is memory too, and says more of the machine than of the daemon.
+    What waits for a slow disk is memory too, and says more of the machine than of the daemon.
     """
     start, told = time.monotonic(), 0
     while told < count:
@@ -145,6 +147,7 @@ async def tell(ledger: Ledger, dispatcher: Dispatcher, count: int) -> int:
             await ledger.tell(SOURCE.next())
         told += min(due, 100)
         await asyncio.sleep(STEP)
+        await ledger.flush()
         while waiting(dispatcher) > QUEUE:  # noqa: ASYNC110 - there is none
             await asyncio.sleep(STEP)
     await ledger.flush()
