@@ -113,12 +113,9 @@ async def bench(folder: Path) -> None:
         single = await timed(one_by_one(ledger)) / ONE_BY_ONE
         together = await timed(tell(ledger, EVENTS)) / EVENTS
         print(f"a commit of SQLite alone        {bare * 1e3:8.2f} ms")
-        print(
-            f"an event, told and published    {single * 1e3:8.2f} ms  ({single / bare:.1f} times that)"
-        )
-        print(
-            f"an event among many             {together * 1e3:8.2f} ms  ({1 / together:.0f} a second)"
-        )
+        ratio, pace = single / bare, 1 / together
+        print(f"an event, told and published    {single * 1e3:8.2f} ms  ({ratio:.1f} times that)")
+        print(f"an event among many             {together * 1e3:8.2f} ms  ({pace:.0f} a second)")
         for name, wanted in (("all", Wanted()), ("none fits", Wanted(types=("x.*",)))):
             spent = await timed(read(ledger, wanted))
             print(f"history, {name:<12}           {EVENTS / spent:8.0f} events a second")
