@@ -37,7 +37,7 @@ from dmwatch.service.ledger.history import History
 from dmwatch.service.ledger.memory import Tail
 from dmwatch.service.ledger.numbers import Numbers, new_epoch, unknown_position
 from dmwatch.service.ledger.reader import Page
-from dmwatch.service.ledger.rows import Row
+from dmwatch.service.ledger.rows import Row, writable
 from dmwatch.service.ledger.since import EventId
 from dmwatch.service.ledger.standing import Changes, StandingConditions
 from dmwatch.service.ledger.store import Batch, Kept, Store
@@ -239,17 +239,24 @@ class Ledger:
             self._wake.clear()
             if self._waiting:
                 async with self._gate:
-                    await self._take()
+                    await self._take_safely()
                 self._room.set()
             elif self._timer is None:
                 await self._write_cursors()
 
+    async def _take_safely(self) -> None:
+        try:
+            await self._take()
+        except Exception:  # noqa: BLE001 - see below
+            # a fault of ours: some events are lost, and no more than these
+            self._log.exception("events could not be told")
+
     async def _take(self) -> None:
         batch = [self._waiting.popleft() for _ in range(min(BATCH, len(self._waiting)))]
-        entries = [self._numbers.next(event) for event in batch]
+        entries = [self._numbers.next(writable(event)) for event in batch]
         changes: Changes = {}
-        for event in batch:
-            changes |= self._standing.take(event)
+        for entry in entries:
+            changes |= self._standing.take(entry.event)
         if self.on_disk:
             try:
                 await self._write(entries, changes)
@@ -263,12 +270,13 @@ class Ledger:
             self._tell(entry)
 
     async def _write(self, entries: list[Entry], changes: Changes) -> None:
-        cursors = self._taken_cursors()
+        cursors, numbers = self._taken_cursors(), self._numbers
+        rows = [Row.of(entry) for entry in entries]
         try:
             await self._disk.write(
                 Batch(
-                    *(self._numbers.epoch, self._numbers.sequence, self._numbers.position),
-                    rows=[Row.of(entry) for entry in entries],
+                    *(numbers.epoch, numbers.sequence, numbers.position),
+                    rows=rows,
                     standing=changes,
                     cursors=cursors,
                 )

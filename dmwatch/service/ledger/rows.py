@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from enum import StrEnum
 from fnmatch import fnmatchcase
 from typing import Any, NamedTuple
 
@@ -63,7 +64,7 @@ class Row(NamedTuple):
             device.label if device else "",
             str(device.number) if device else "",
             (device.uuid or "") if device else "",
-            _json(event),
+            event.json_line(),
         )
 
     @property
@@ -85,15 +86,22 @@ def microseconds(time: datetime) -> int:
     return (time - _START) // _MICROSECOND
 
 
-def _json(event: Event) -> str:
+def writable(event: Event) -> Event:
+    r"""The event, or one that can be written: bytes that are no text are shown as \xNN.
+
+    What is told shall reach everybody, whatever a device is called.
+    """
     try:
-        return event.json_line()
+        event.json_line()
     except PydanticSerializationError:
-        # bytes that are no text: what is told shall be recorded all the same
-        return event.model_copy(update={"data": _readable(event.data)}).json_line()
+        spoilt = {name: value for name, value in event if isinstance(value, (str, dict))}
+        return event.model_copy(update={name: _readable(v) for name, v in spoilt.items()})
+    return event
 
 
 def _readable(value: Any) -> Any:
+    if isinstance(value, StrEnum):
+        return value
     if isinstance(value, str):
         return printable(value)
     if isinstance(value, dict):

@@ -88,8 +88,12 @@ async def test_a_subscriber_that_fails_keeps_nobody_from_being_told(live: Any, s
 
 async def test_names_that_are_no_text_are_recorded(live: Any, say: Any) -> None:
     async with live() as life:
-        await life.tell(say.event("x", data={"old_name": "\udcff", "more": ["\udcff", 1, None]}))
+        data = {"old_name": "\udcff", "more": ["\udcff", 1, None]}
+        await life.tell(say.raised(data=data, key="\udc80"))
         page = await life.ledger.history.page(0)
+    (told,) = life.told
+    assert told.event.key == "\\x80"
+    assert told.event == page.rows[0].entry().event
     assert json.loads(page.rows[0].json)["data"] == {
         "old_name": "\\xff",
         "more": ["\\xff", 1, None],
