@@ -53,7 +53,15 @@ async def uuid_taken(
 
 
 def mark(device: Tracked, uevent: Uevent) -> None:
-    """A `change`: one with something of its own to say, or a resume, which may have swapped."""
+    """Put what a uevent says into a device's inbox.
+
+    A `change` has something of its own to say, or is a resume, which may have swapped the table.
+    """
+    if other_incarnation(device, uevent):
+        device.inbox.anew = device.inbox.table = True
+        return
+    if uevent.action != "change":
+        return
     properties: Any = uevent.properties
     if "DM_ACTION" in properties or any(key.startswith("DM_VERITY_") for key in properties):
         device.inbox.uevents.append(properties)

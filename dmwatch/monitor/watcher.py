@@ -46,16 +46,11 @@ from dmwatch.ioctl.payload import ListedDevice
 from dmwatch.monitor import faults, sysfs
 from dmwatch.monitor.attending import Attendant
 from dmwatch.monitor.coverage import Coverage, coverage_of
-from dmwatch.monitor.incarnations import (
-    began_anew,
-    mark,
-    number_taken,
-    other_incarnation,
-    uuid_taken,
-)
+from dmwatch.monitor.incarnations import began_anew, mark, number_taken, uuid_taken
 from dmwatch.monitor.listing import Lister, too_old
 from dmwatch.monitor.outbox import Outbox
 from dmwatch.monitor.schedule import NEVER, Schedule
+from dmwatch.monitor.seeds import seed
 from dmwatch.monitor.settings import Settings
 from dmwatch.monitor.snapshot import Changed, Changes
 from dmwatch.monitor.tracked import Tracked
@@ -218,7 +213,7 @@ class Watcher:
         for listed in changes.added:
             self._track(listed)
         await self._lister.learn_uuids(self._tracked.values())
-        self._seed()
+        seed(self._standing, self._tracked.values(), self._outbox.gone_before)
         gate = asyncio.Semaphore(READS_AT_ONCE)
         await asyncio.gather(*(self._first(device, gate) for device in self._tracked.values()))
         self._lister.done()
@@ -231,18 +226,6 @@ class Watcher:
             self._uevents = Uevents()
             loop = asyncio.get_running_loop()
             loop.add_reader(self._uevents.fileno(), self._on_uevents)
-
-    def _seed(self) -> None:
-        by_identity = {_identity(d.uuid, d.name.printable): d for d in self._tracked.values()}
-        for condition in self._standing:
-            ref = condition.device
-            if ref is None:
-                continue  # of dmwatch itself: not the watcher's
-            device = by_identity.get(_identity(ref.uuid, ref.name))
-            if device:
-                device.seed([condition])
-            else:
-                self._outbox.gone_before(condition)
 
     async def _first(self, device: Tracked, gate: asyncio.Semaphore) -> None:
         async with gate:
@@ -348,10 +331,7 @@ class Watcher:
         device = self._tracked.get(uevent.number)
         if device is None or device.fresh_until is not None:
             return
-        if other_incarnation(device, uevent):
-            device.inbox.anew = device.inbox.table = True
-        elif uevent.action == "change":
-            mark(device, uevent)
+        mark(device, uevent)
         if device.inbox:
             self._attend(device)
 
@@ -465,7 +445,3 @@ class Watcher:
             # without uevents a swapped table is found by looking
             device.inbox.table |= self._uevents is None
             self._attend(device)
-
-
-def _identity(uuid: str | None, name: str) -> tuple[str, str]:
-    return ("uuid", uuid) if uuid else ("name", name)
