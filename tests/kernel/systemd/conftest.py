@@ -27,7 +27,8 @@ PATIENCE = 90.0
 CONFIGURATION = """
 [monitor]
 heartbeat = "1h"
-status_timeout = "20s"
+status_timeout = "10s"
+poll_interval = "2s"
 lock_memory = true
 [handlers.log]
 use = "log"
@@ -152,6 +153,8 @@ def machine() -> Iterator[Machine]:
     made = Machine(_manager(unshare.pid))
     made.wait("manager", lambda: _running(made, unshare, console))
     made.write(CONFIG, CONFIGURATION)
+    made.write("/run/systemd/system/dmwatch.service.d/lab.conf", "[Service]\nWatchdogSec=20s\n")
+    made.systemctl("daemon-reload")
     yield made
     made.run("kill", "-s", "KILL", "1", check=False)
     made.systemctl("kill", "-s", "KILL", UNIT, check=False)
