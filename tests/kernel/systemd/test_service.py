@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -54,8 +53,9 @@ def test_the_sandbox_holds(machine: Any) -> None:
 
 
 def test_its_memory_is_locked_where_that_is_configured(machine: Any) -> None:
-    locked = int(status_of(machine.started(), machine)["VmLck"].split()[0])
-    assert locked > 20_000, "kilobytes"
+    status = status_of(machine.started(), machine)
+    print(f"resident: {status['VmRSS']}, locked: {status['VmLck']}")
+    assert int(status["VmLck"].split()[0]) > 20_000, "kilobytes"
 
 
 def test_events_reach_the_journal_with_their_priority(
@@ -189,18 +189,16 @@ def test_with_a_status_call_hung_a_restart_is_ready_within_20_s(
     old = machine.started()
     machine.mark()
     hung_pool()
+    machine.wait("device.status-stuck", lambda: "device.status-stuck" in machine.types())
     machine.wait_for("a thread hangs in the kernel")
-    assert "device.status-stuck" in machine.types()
     deputy = machine.pid()
     machine.mark()
     machine.systemctl("restart", UNIT)
     assert machine.wait_until_active() not in {old, deputy}
     away, starting = times(machine.journal())
-    print(
-        f"the old one was waited for {away:.1f} s, the new one was ready after {starting:.1f} s more"
-    )
+    print(f"waited {away:.1f} s for the old one; the new one was ready {starting:.1f} s later")
     assert machine.run("cat", f"/proc/{old}/stat").split()[2] == "Z", "it still hangs"
-    # natively a start takes less than a second; emulated, and beside other guests, it is half a minute
+    # natively a start takes a second; emulated, and beside other guests, up to half a minute
     assert away < READY_SECONDS / 2
 
 
