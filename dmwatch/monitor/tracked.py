@@ -327,7 +327,9 @@ def _of_lines(
     for line in before:
         if seen := now.get(line.seen.start):
             old = line.seen
-            yield from _told_by(old, partial(find(old.type).moments, old, seen), obscure)
+            # what took its place may tell too: a merge can be over before it was seen at work
+            for each in (old,) if old.type == seen.type else (old, seen):
+                yield from _told_by(each, partial(find(each.type).moments, old, seen), obscure)
 
 
 def _told_by(

@@ -291,6 +291,21 @@ class TestSnapshots:
             kernel.set_status("snap", 0, "32/16384 32")
             assert (await watched.wait("snapshot-merge.merge-finished")).severity == "notice"
 
+    async def test_a_merge_that_is_over_before_it_was_seen_at_work_is_told(
+        self, kernel: FakeKernel, watch: Fixture, uevents: Fixture
+    ) -> None:
+        kernel.add("snap", SNAPSHOT, status=["1056/16384 32"])
+        async with watch(kernel, uevents=True) as watched:
+            kernel.swap("snap", MERGE, status=["32/16384 32"])
+            uevents.send(kernel, "change", "snap")
+            told = await watched.wait("snapshot-merge.merge-finished")
+            assert told.target == "snapshot-merge"
+            await watched.settle()
+            assert watched.steps() == [
+                ("device.table-changed", None, None),
+                ("snapshot-merge.merge-finished", None, None),
+            ]
+
 
 class TestVerity:
     async def test_a_corrupted_block_is_told_from_its_uevent(

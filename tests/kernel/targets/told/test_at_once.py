@@ -10,7 +10,13 @@ from typing import Any
 import pytest
 
 from dmwatch import DeviceMapper
-from dmwatch.targets.multipath import FailPath, ReinstatePath
+from dmwatch.targets.multipath import (
+    DisableGroup,
+    EnableGroup,
+    FailPath,
+    ReinstatePath,
+    SwitchGroup,
+)
 from dmwatch.targets.thin_pool import CreateThin
 
 Loop = Callable[[float], str]
@@ -197,6 +203,26 @@ def test_a_path_of_a_multipath_fails_and_comes_back(
             (device.name, "multipath.path-failed", other, "warning"),
             (paths[0].name, "device.error-target", None, "warning"),
         }
+
+
+def test_a_group_of_paths_is_disabled_and_enabled(
+    bench: Any, loop: Loop, dm: DeviceMapper, need_target: Need, watching: Watching
+) -> None:
+    need_target("multipath")
+    below = loop(1)
+    paths = [bench.linear(f"path{i}", below, MIB) for i in range(2)]
+    groups = " ".join(f"round-robin 0 1 1 {path.path} 1" for path in paths)
+    device = bench.make("multipath", f"0 {MIB} multipath 2 queue_mode bio 0 2 1 {groups}")
+    with watching() as watched:
+        dm.message(device.name, DisableGroup(2).format())
+        told = watched.raised("multipath.group-disabled", device.name)
+        assert (told.severity, told.key, told.data) == ("notice", "2", {"group": 2})
+        dm.message(device.name, EnableGroup(2).format())
+        watched.cleared("multipath.group-disabled", device.name, key="2", reason="healthy")
+        dm.message(device.name, SwitchGroup(2).format())
+        device.write(0)
+        switched = watched.wait("multipath.group-switched", name=device.name)
+        assert switched.data == {"before": 1, "after": 2}
 
 
 def test_a_path_that_fails_again_and_again(
