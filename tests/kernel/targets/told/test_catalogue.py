@@ -1,7 +1,7 @@
 """Every row of the catalogue was told in this run: raised and cleared, or the moment.
 
 What was not is listed in not_shown.toml with the reason, so that nothing can be forgotten. It says
-something after a run of the whole folder only.
+something after a run of the whole folder only, with the long tests.
 """
 
 from __future__ import annotations
@@ -45,6 +45,8 @@ def names(row: EventType) -> set[str]:
 @pytest.fixture
 def whole_folder(request: pytest.FixtureRequest) -> None:
     """Skip where only a part of the tests was asked for: it cannot tell everything."""
+    if os.environ.get("DMWATCH_LONG") != "1":
+        pytest.skip("needs the long tests too: make test-long")
     files = {item.path for item in request.session.items}
     folder = set(HERE.parent.rglob("test_*.py"))
     chosen = request.config.getoption("keyword") or request.config.getoption("lf", default=False)

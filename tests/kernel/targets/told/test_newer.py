@@ -1,4 +1,4 @@
-"""clone and vdo, which only newer kernels have."""
+"""clone and vdo, which only newer kernels have. Part of the long tests."""
 
 from __future__ import annotations
 
@@ -18,7 +18,10 @@ Need = Callable[[str], None]
 Watching = Any
 MIB = 2048
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [
+    pytest.mark.timeout(300),
+    pytest.mark.skipif(os.environ.get("DMWATCH_LONG") != "1", reason="make test-long"),
+]
 
 
 class Clone:

@@ -7,7 +7,6 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -300,28 +299,3 @@ def test_dirty_blocks_of_a_cache_where_they_are_asked_for(
         watched.wait("cache.clean", name=cache.name)
         bench.drop(cache)
         watched.cleared("cache.metadata-usage", cache.name, reason="device-removed")
-
-
-def test_a_thin_volume_whose_mappings_cannot_be_read(
-    bench: Any,
-    loop: Loop,
-    need_target: Need,
-    watching: Watching,
-    parameter: Callable[[str, str, str], None],
-) -> None:
-    need_target("thin-pool")
-    meta = bench.linear("meta", loop(4), 4 * MIB)
-    words = f"{meta.path} {loop(4)} 128 0 1 skip_block_zeroing"
-    pool = bench.make("pool", f"0 {4 * MIB} thin-pool {words}")
-    pool.message(CreateThin(0))
-    thin = bench.make("thin", f"0 {2 * MIB} thin {pool.path} 0")
-    thin.write_and_flush(0)
-    with watching(poll_interval=INTERVAL) as watched:
-        # what the kernel has read of the metadata is forgotten, and cannot be read again
-        parameter("dm_bufio", "retain_bytes", "0")
-        meta.fail()
-        Path("/proc/sys/vm/drop_caches").write_text("3")
-        told = watched.raised("thin.unreadable", thin.name)
-        assert (told.severity, told.target) == ("error", "thin")
-        bench.drop(thin)
-        watched.cleared("thin.unreadable", thin.name, reason="device-removed")
