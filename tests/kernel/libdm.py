@@ -40,7 +40,7 @@ def _library() -> ctypes.CDLL:
     library.dm_task_get_message_response.restype = c_char_p
     library.dm_get_next_target.restype = c_void_p
     for name, types in ARGUMENTS.items():
-        library[name].argtypes = types
+        getattr(library, name).argtypes = types  # by [name] it would be another one each time
     library.dm_set_name_mangling_mode(NO_MANGLING)
     return library
 
@@ -51,12 +51,14 @@ class Task:
     def __init__(self, kind: int, name: str | None = None) -> None:
         self._library = _library()
         self.pointer = c_void_p(self._library.dm_task_create(kind))
+        if not self.pointer:
+            raise RefusedError("device-mapper: the library cannot speak with the kernel")
         self._name = name
         if name is not None:
             self("set_name", _raw(name))
 
     def __call__(self, what: str, *arguments: object) -> None:
-        if not self._library[f"dm_task_{what}"](self.pointer, *arguments):
+        if not getattr(self._library, f"dm_task_{what}")(self.pointer, *arguments):
             number = self._library.dm_task_get_errno(self.pointer)
             reason = os.strerror(number) if number else "Command failed."
             raise RefusedError(f"device-mapper: {what} on {self._name} failed: {reason}")
