@@ -51,7 +51,7 @@ class Task:
     def __init__(self, kind: int, name: str | None = None) -> None:
         self._library = _library()
         self.pointer = c_void_p(self._library.dm_task_create(kind))
-        if not self.pointer:
+        if self.pointer.value is None:
             raise RefusedError("device-mapper: the library cannot speak with the kernel")
         self._name = name
         if name is not None:
