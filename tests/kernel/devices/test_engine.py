@@ -189,7 +189,7 @@ def test_what_the_kernel_refuses_leaves_everything_as_it_was(
             upper.rename(device_name("renamed"))
             upper.extend(Range(disk, SIZE, SIZE))  # beyond the end of the disk
 
-    with pytest.raises(CommandError, match="DEV_SUSPEND of upper") as raised:
+    with pytest.raises(CommandError, match="DEV_SUSPEND of renamed") as raised:
         too_much()
     assert raised.value.errno == errno.EINVAL
     assert not hasattr(raised.value, "__notes__")
