@@ -104,10 +104,6 @@ def test_a_new_cache_says_what_it_is_and_passes_cache_check(bench: Bench) -> Non
     tool("cache_check", bench.metadata.node)
 
 
-@pytest.mark.skipif(
-    os.environ.get("DMWATCH_LONG") != "1",
-    reason="has not passed on a kernel yet: DMWATCH_LONG=1",
-)
 @pytest.mark.parity(80, 81, 82)
 def test_its_three_devices_grow_and_the_fast_one_shrinks(bench: Bench) -> None:
     cache = bench.cache
