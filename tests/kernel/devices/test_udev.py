@@ -22,7 +22,7 @@ from dmwatch.units import Sectors
 from .conftest import cookies, tool, until
 
 LONG = os.environ.get("DMWATCH_LONG") == "1"
-CYCLES = 500 if LONG else 50
+CYCLES = 500 if LONG else 10
 SIZE = Sectors(2048)
 Names = Callable[[str], str]
 
