@@ -34,6 +34,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import threading
 from collections.abc import Callable, Iterable, Sequence
 from types import TracebackType
 from typing import Self
@@ -64,6 +65,7 @@ FRESH_INTERVAL = 0.1
 """How often a new device is looked at until its first table is told."""
 PAUSE_FIRST, PAUSE_LONGEST = 1.0, 30.0
 READS_AT_ONCE = 8
+LOAD_AFTER = 2.0  # seconds after the start, what no device needs yet is imported
 
 
 class Watcher:
@@ -112,7 +114,6 @@ class Watcher:
         self._task: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
-        load_all()  # nothing is imported on the event path
         self._dm = DeviceMapper(self._control)
         self._attendant = Attendant(
             self._dm, self._settings, self._outbox, self._diskseq, self._after
@@ -124,6 +125,9 @@ class Watcher:
             await self._close()
             raise
         self._task = asyncio.create_task(self._watch(), name="dmwatch-watcher")
+        # beside the loop, so that later no event has to wait for an import
+        loading = threading.Thread(target=load_all, daemon=True)
+        asyncio.get_running_loop().call_later(LOAD_AFTER, loading.start)
         return self
 
     async def __aexit__(

@@ -17,7 +17,6 @@ from collections.abc import Callable
 from dmwatch.service.daemon import Daemon
 from dmwatch.service.notify import Notifier
 from dmwatch.service.settings import Configuration
-from dmwatch.targets import load_all
 
 STOP_SECONDS = 4.5
 """After a request to stop the process ends within this time; the unit's TimeoutStopSec is 5 s."""
@@ -33,8 +32,6 @@ def run(configuration: Configuration, read: Callable[[], Configuration]) -> None
     Raises:
         DmwatchError: it cannot start.
     """
-    # nothing is imported on the event path, nor while the loop is to run
-    load_all()
     loop = asyncio.new_event_loop()
     try:
         # not asyncio.run: that waits for threads, also for those that hang

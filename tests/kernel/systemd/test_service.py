@@ -185,7 +185,7 @@ def hung_pool(dmsetup: Dmsetup, loop: Loop, device_name: Name) -> Iterator[Calla
 
 
 @pytest.mark.skipif(os.environ.get("DMWATCH_LONG") != "1", reason="minutes: make test-long")
-def test_with_a_status_call_hung_a_restart_does_not_wait_for_the_old_one(
+def test_with_a_status_call_hung_a_restart_is_ready_within_20_s(
     machine: Any, hung_pool: Callable[[], None]
 ) -> None:
     old = machine.started()
@@ -199,8 +199,8 @@ def test_with_a_status_call_hung_a_restart_does_not_wait_for_the_old_one(
     away, starting = times(machine.journal())
     print(f"waited {away:.1f} s for the old one; the new one was ready {starting:.1f} s later")
     assert machine.run("cat", f"/proc/{old}/stat").split()[2] == "Z", "it still hangs"
-    # natively a start takes a second; emulated, and beside other guests, up to half a minute
-    assert away < READY_SECONDS / 2
+    # a start takes a second where nothing is emulated; beside other guests this may fail
+    assert away + starting < READY_SECONDS
 
 
 def times(journal: list[dict[str, Any]]) -> tuple[float, float]:
