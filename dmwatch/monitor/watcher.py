@@ -65,7 +65,7 @@ FRESH_INTERVAL = 0.1
 """How often a new device is looked at until its first table is told."""
 PAUSE_FIRST, PAUSE_LONGEST = 1.0, 30.0
 READS_AT_ONCE = 8
-LOAD_AFTER = 2.0  # seconds after the start, what no device needs yet is imported
+LOAD_AFTER = 2.0  # seconds; then what no event shall have to wait for is imported
 
 
 class Watcher:
@@ -125,7 +125,6 @@ class Watcher:
             await self._close()
             raise
         self._task = asyncio.create_task(self._watch(), name="dmwatch-watcher")
-        # beside the loop, so that later no event has to wait for an import
         loading = threading.Thread(target=load_all, daemon=True)
         asyncio.get_running_loop().call_later(LOAD_AFTER, loading.start)
         return self
