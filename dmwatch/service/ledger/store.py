@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sqlite3
 import stat
@@ -140,11 +141,11 @@ class Store:
                 " (select position from events where time < ? limit ?)",
                 (oldest, TRIM_ROWS),
             ).rowcount
-            if rows == 0 and _size(connection) > size:
+            if rows == 0:
                 rows = connection.execute(
                     "delete from events where position in"
                     " (select position from events order by position limit ?)",
-                    (TRIM_ROWS,),
+                    (min(TRIM_ROWS, _too_many(connection, size)),),
                 ).rowcount
         # a script: it has to be stepped to its end, and gives no rows that could be fetched
         connection.executescript(f"pragma incremental_vacuum({TRIM_ROWS})")
@@ -288,6 +289,17 @@ def _write_standing(connection: sqlite3.Connection, batch: Batch) -> None:
                 "insert or replace into standing values (?, ?, ?, ?)",
                 (*key, condition.model_dump_json()),
             )
+
+
+def _too_many(connection: sqlite3.Connection, size: int) -> int:
+    """About how many events make the file larger than `size`."""
+    used = _size(connection)
+    if used <= size:
+        return 0
+    newest, oldest = connection.execute(
+        "select ifnull(max(position), 0), ifnull(min(position), 1) from events"
+    ).fetchone()
+    return math.ceil((newest - oldest + 1) * (used - size) / used)
 
 
 def _size(connection: sqlite3.Connection) -> int:
