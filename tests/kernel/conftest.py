@@ -7,16 +7,19 @@ second witness: it shares no code with us.
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import functools
 import itertools
 import os
 import subprocess
+import tempfile
 import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import libdm
 import pytest
+import witness
 
 SUFFIX = "-dmwatch-test"
 ABSENT = Path(__file__).with_name("absent.toml")
@@ -27,12 +30,10 @@ MODULES = {
     "thin": ("dm-thin-pool",),
     "unstriped": ("dm-unstripe",),
 }
+LOOP_SET_FD, LOOP_CLR_FD, LOOP_CTL_GET_FREE = 0x4C00, 0x4C01, 0x4C82
 BUILT_IN = frozenset({"error", "linear", "striped"})
-# No udev runs in the lab, names are not to be rewritten.
-DMSETUP_ENVIRONMENT = {"DM_DISABLE_UDEV": "1", "DM_DEFAULT_NAME_MANGLING_MODE": "none"}
 
-# Much quicker, but not yet trusted: a guest's pytest ended in a segmentation fault with it.
-IN_PROCESS = os.environ.get("DMWATCH_LIBDM") == "1"
+library = witness.Library()
 
 Dmsetup = Callable[..., str]
 
@@ -69,29 +70,18 @@ def pytest_runtest_setup() -> None:
 
 def run_dmsetup(*arguments: str, check: bool = True, standard_input: str = "") -> str:
     """dmsetup's standard output; its standard error stands in the exception."""
-    try:
-        printed = libdm.run(arguments, standard_input) if IN_PROCESS else None
-    except libdm.RefusedError as refused:
-        if check:
-            raise AssertionError(f"dmsetup {' '.join(arguments)}: {refused}") from refused
-        return ""
-    return _program(arguments, standard_input, check=check) if printed is None else printed
+    printed, refused = library.run(arguments, standard_input)
+    if printed is None and refused is None:
+        printed, refused = witness.program(arguments, standard_input)
+    if check and refused is not None:
+        raise AssertionError(f"dmsetup {' '.join(arguments)}: {refused}")
+    return printed or ""
 
 
-def _program(arguments: tuple[str, ...], standard_input: str, *, check: bool) -> str:
-    done = subprocess.run(
-        ["dmsetup", *arguments],
-        input=standard_input,
-        capture_output=True,
-        encoding="utf-8",
-        errors="surrogateescape",
-        timeout=120,
-        check=False,
-        env=os.environ | DMSETUP_ENVIRONMENT,
-    )
-    if check and done.returncode:
-        raise AssertionError(f"dmsetup {' '.join(arguments)}: {done.stderr.strip()}")
-    return done.stdout
+@pytest.fixture(scope="session", autouse=True)
+def library_ends() -> Iterator[None]:
+    yield
+    library.end()
 
 
 @pytest.fixture
@@ -165,28 +155,26 @@ def device_name() -> Callable[[str], str]:
 @pytest.fixture
 def loop() -> Iterator[Callable[[float], str]]:
     """loop(size_mib) -> /dev/loopN over a sparse file in memory."""
-    made: list[tuple[str, Path]] = []
+    with contextlib.ExitStack() as made:
 
-    def make(size_mib: float) -> str:
-        image = Path("/dev/shm") / f"loop-{os.getpid()}-{len(made)}{SUFFIX}"
-        image.touch()
-        os.truncate(image, int(size_mib * 2**20))
-        device = _losetup("--find", "--show", str(image))
-        made.append((device, image))
-        return device
+        def make(size_mib: float) -> str:
+            image = made.enter_context(tempfile.TemporaryFile(dir="/dev/shm"))
+            image.truncate(int(size_mib * 2**20))
+            return made.enter_context(_attached(image.fileno()))
 
-    yield make
-    for device, image in made:
-        _losetup("--detach", device)
-        image.unlink()
+        yield make
 
 
-def _losetup(*arguments: str) -> str:
-    done = subprocess.run(
-        ["losetup", *arguments], capture_output=True, text=True, timeout=60, check=False
-    )
-    assert not done.returncode, f"losetup {' '.join(arguments)}: {done.stderr.strip()}"
-    return done.stdout.strip()
+@contextlib.contextmanager
+def _attached(image: int) -> Iterator[str]:
+    """A loop device over a file: losetup's work, without the time to start it."""
+    with Path("/dev/loop-control").open() as control:
+        device = Path(f"/dev/loop{fcntl.ioctl(control, LOOP_CTL_GET_FREE)}")
+    with device.open("r+b", buffering=0) as opened:  # not for writing, it would be read-only
+        fcntl.ioctl(opened, LOOP_SET_FD, image)
+    yield str(device)
+    with device.open("rb", buffering=0) as opened:
+        fcntl.ioctl(opened, LOOP_CLR_FD)
 
 
 # Targets that a kernel lacks

@@ -1,16 +1,20 @@
-"""dmsetup's everyday commands by libdevmapper, in this process.
+"""dmsetup's everyday commands by libdevmapper, in a program that stays.
 
 It is the library that dmsetup is made of, and shares no code with us. Under emulation to start a
 program costs a hundred times what the program does: where `run` knows the arguments it does what
-dmsetup does and gives what dmsetup prints; else it gives None, and the program itself is needed.
+dmsetup does and gives what dmsetup prints; else it gives None, and dmsetup itself is needed.
+
+As a program: each line of its input is a command, [[argument...], input of the command], each line
+of its output an answer, [what dmsetup prints or null, its error or null]. See witness.py.
 """
 
 from __future__ import annotations
 
 import ctypes
 import functools
+import json
 import os
-import threading
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from ctypes import byref, c_char_p, c_uint32, c_uint64, c_void_p
@@ -25,7 +29,6 @@ ARGUMENTS: dict[str, list[type[c_void_p | c_uint64 | c_char_p]]] = {
     "dm_task_set_sector": [c_void_p, c_uint64],
     "dm_task_set_message": [c_void_p, c_char_p],
 }
-_lock = threading.Lock()  # the library knows no threads
 
 
 class RefusedError(Exception):
@@ -210,9 +213,18 @@ def run(arguments: Sequence[str], given: str = "") -> str | None:
         RefusedError: the command failed.
     """
     command = COMMANDS.get(arguments[0])
-    if command is None or len(arguments) == 1 or not _lock.acquire(blocking=False):
+    if command is None or len(arguments) == 1:
         return None
+    return command(list(arguments[1:]), given)
+
+
+def answer(arguments: Sequence[str], given: str) -> tuple[str | None, str | None]:
     try:
-        return command(list(arguments[1:]), given)
-    finally:
-        _lock.release()
+        return run(arguments, given), None
+    except RefusedError as refused:
+        return None, str(refused)
+
+
+if __name__ == "__main__":
+    for line in sys.stdin:
+        print(json.dumps(answer(*json.loads(line))), flush=True)

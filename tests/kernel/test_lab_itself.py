@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import stat
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import witness
 
 Dmsetup = Callable[..., str]
 Loop = Callable[[float], str]
@@ -62,3 +63,46 @@ def test_the_sweep_removes_stacked_devices_and_nothing_else(
     assert sweep() == []
     assert [line.split()[0] for line in dmsetup("ls").splitlines()] == ["unmarked"]
     dmsetup("remove", "unmarked")
+
+
+@pytest.fixture
+def library() -> Iterator[witness.Library]:
+    made = witness.Library()
+    yield made
+    made.end()
+
+
+def test_the_library_prints_what_dmsetup_prints(
+    dmsetup: Dmsetup, device_name: Name, library: witness.Library
+) -> None:
+    name, empty = device_name("two lines"), device_name("empty")
+    dmsetup("create", name, standard_input="0 8 zero\n8 8 error\n")
+    dmsetup("create", empty, "--notable")
+    for command in (
+        ("info", "-c", "--noheadings", "-o", "name"),
+        ("table", name),
+        ("status", name),
+        ("status", "--noflush", name),
+        ("message", name, "0", "@stats_list"),
+    ):
+        assert library.run(command, "") == witness.program(command), command
+    assert library.run(("table", empty), "") == (None, None)  # dmsetup itself is needed
+    dmsetup("remove", name)
+    dmsetup("remove", empty)
+
+
+def test_the_library_refuses_what_dmsetup_refuses(
+    device_name: Name, library: witness.Library
+) -> None:
+    nobody = device_name("nobody")
+    for command in (
+        ("remove", nobody),
+        ("create", nobody, "--table", "0 8 nosuch"),
+        ("table", nobody),
+        ("message", nobody, "0", "hello"),
+        ("suspend", nobody),
+    ):
+        printed, refused = library.run(command, "")
+        assert (printed, refused is None) == (None, False), command
+        assert witness.program(command)[1] is not None, command
+    assert library.run(("info", "-c", "--noheadings", "-o", "name"), "") == ("", None)

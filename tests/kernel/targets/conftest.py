@@ -43,6 +43,7 @@ from dmwatch.units import Sectors
 Dmsetup = Callable[..., str]
 BLOCK = 64 * 1024
 PATIENCE = 60.0
+AGREEING = 5.0
 Id = tuple[str, str | None]
 Row = ConditionType | GaugeType | StallType | FlapType | MomentType
 
@@ -136,10 +137,10 @@ class Told:
         assert self._error is None, self._error
 
     def agrees(self, name: str, found: Iterable[Finding]) -> None:
-        """Wait until what was told to stand on a device is just this."""
+        """Wait a while until what was told to stand on a device is just this."""
         wanted = {(f.type, f.key): (f.severity, _lasting(f.type, plain(f.data))) for f in found}
         with self._more:
-            agreed = self._more.wait_for(lambda: self._error or self._on(name) == wanted, PATIENCE)
+            agreed = self._more.wait_for(lambda: self._error or self._on(name) == wanted, AGREEING)
             assert self._error is None, self._error
             assert agreed, f"the watcher tells {self._on(name)}, there is {wanted}"
 
@@ -257,11 +258,18 @@ class Device:
 
     def standing(self) -> dict[str, Severity]:
         """What stands, as our code reads it and as the watcher has told it."""
-        seen = self.look()
-        found = find(seen.type).observe(seen).findings
-        if self.told:
-            self.told.agrees(self.name, found)
-        return {f.type: f.severity for f in found}
+        end = time.monotonic() + PATIENCE
+        while True:
+            seen = self.look()
+            found = find(seen.type).observe(seen).findings
+            try:
+                if self.told:
+                    self.told.agrees(self.name, found)
+            except AssertionError:  # it may have moved on since this look
+                if time.monotonic() > end:
+                    raise
+                continue
+            return {f.type: f.severity for f in found}
 
     def since(self, before: Seen) -> list[str]:
         """The moments from a look before until now, which the watcher has told too."""

@@ -25,6 +25,7 @@ from dmwatch.targets import find
 
 Name = Callable[[str], str]
 LONG = os.environ.get("DMWATCH_LONG") == "1"
+QUIET = 40  # looks, ten a second: longer than the watcher waits before it imports the rest
 PATIENCE = 120.0
 TICKS = os.sysconf("SC_CLK_TCK")
 PAGE = os.sysconf("SC_PAGE_SIZE")
@@ -114,6 +115,16 @@ class Watching:
         """Resident bytes."""
         return int(Path(f"/proc/{self.process.pid}/statm").read_text().split()[1]) * PAGE
 
+    def settle(self) -> None:
+        """Once it has imported what no event had to wait for."""
+        held: list[int] = []
+
+        def still() -> bool:
+            held.append(self.memory())
+            return len(held) > QUIET and len(set(held[-QUIET:])) == 1
+
+        self._until(still, "it grows and grows")
+
     def end(self) -> int:
         self.process.terminate()
         return self.process.wait(PATIENCE)
@@ -140,6 +151,7 @@ def watch(storm: Storm, tmp_path: Path) -> Iterator[Watching]:
 @pytest.mark.timeout(1500 if LONG else 300)
 def test_a_storm_of_flaps(storm: Storm, watch: Watching) -> None:
     flaps = 20_000 if LONG else 2_000
+    watch.settle()
     storm.rage(flaps // 10)
     before, begun, used = watch.memory(), time.monotonic(), watch.cpu()
     storm.rage(flaps - flaps // 10)
