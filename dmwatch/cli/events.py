@@ -51,7 +51,13 @@ def command(config: Path | None, *, follow: bool, as_json: bool, **filters: Any)
 
 
 def _request(filters: dict[str, Any], *, follow: bool) -> dict[str, Any]:
+    from dmwatch.service.ledger import since  # noqa: PLC0415
+
     chosen = {name: value for name, value in filters.items() if value}
+    try:
+        since.parse(chosen.get("since", _BEGINNING))
+    except since.SinceError as error:
+        raise click.BadParameter(str(error), param_hint="--since") from None
     if not follow:
         chosen.setdefault("since", _BEGINNING)
     return chosen
