@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from weakref import WeakKeyDictionary
 
 from dmwatch.devices.known import Known, look
 from dmwatch.dm import DeviceMapper
@@ -17,6 +18,14 @@ PATIENCE = 2.0
 """Seconds for which a removal is tried again while the device is busy: udev may look into it."""
 AT_ONCE = Flags.NOFLUSH | Flags.SKIP_LOCKFS
 _PAUSE = 0.05
+# The devices whose staged table was taken away, and which were not renamed since.
+_cleared: WeakKeyDictionary[DeviceMapper, set[str]] = WeakKeyDictionary()
+
+
+def clear(dm: DeviceMapper, name: str) -> None:
+    """TABLE_CLEAR, remembered for a renaming."""
+    dm.clear(name)
+    _cleared.setdefault(dm, set()).add(name)
 
 
 def secrecy(lines: Sequence[TargetLine]) -> Flags:
@@ -43,9 +52,26 @@ class Carrier:
         self._carry(lambda number: dm.resume(name, flags=flags, udev=udev, cookie=number))
 
     def rename(self, dm: DeviceMapper, name: str, new: str, udev: UdevFlags) -> None:
-        """DEV_RENAME."""
+        """DEV_RENAME; after a TABLE_CLEAR the live table is put in place of itself before.
+
+        Without that dm-ima (since 5.15) frees the text that it has measured twice, and the kernel's
+        memory is no longer sound: TABLE_CLEAR leaves it to the live and to the staged table, and
+        DEV_RENAME frees it for the one only (drivers/md/dm-ima.c).
+        """
+        if name in _cleared.get(dm, ()):
+            self._swap_with_itself(dm, name, udev)
+            _cleared[dm].discard(name)
         udev |= UdevFlags.PRIMARY_SOURCE
         self._carry(lambda number: dm.rename(name, new, udev=udev, cookie=number))
+
+    def _swap_with_itself(self, dm: DeviceMapper, name: str, udev: UdevFlags) -> None:
+        known = look(dm, name)
+        if known is None or not known.live or known.staged:
+            return
+        dm.load(name, known.live, flags=known.flags | secrecy(known.live))
+        self.resume(dm, name, udev, AT_ONCE)
+        if known.suspended:
+            dm.suspend(name, flags=AT_ONCE)
 
     def remove(
         self, dm: DeviceMapper, name: str, udev: UdevFlags, patience: float = PATIENCE
@@ -74,7 +100,7 @@ class Carrier:
         if before.staged:
             restage(dm, before)
             return
-        dm.clear(before.name)
+        clear(dm, before.name)
         now = dm.info(before.name)
         if now.suspended and now.has_table and not before.suspended:
             dm.resume(before.name)

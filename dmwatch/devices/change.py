@@ -22,7 +22,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import ParamSpec, Protocol
 
-from dmwatch.devices.carrying import PATIENCE, Carrier, restage, secrecy
+from dmwatch.devices.carrying import PATIENCE, Carrier, clear, restage, secrecy
 from dmwatch.devices.known import Known, look
 from dmwatch.devices.step import Step
 from dmwatch.dm import DeviceMapper
@@ -147,7 +147,7 @@ class Change:
             return
         staged = (before and before.staged) or ()
         undo = partial(dm.load, name, staged, flags=secrecy(staged)) if staged else _nothing
-        self._do(name, lambda: dm.clear(name), undo)
+        self._do(name, lambda: clear(dm, name), undo)
 
     def resume(self, device: Named, flags: Flags = NO_FLAGS) -> None:
         """DEV_SUSPEND without SUSPEND. Undone by the table that was live, suspended if it was."""

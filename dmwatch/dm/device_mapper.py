@@ -186,6 +186,9 @@ class DeviceMapper:
 
         The answer's name is the old one: it is the kernel's answer, unchanged.
 
+        Not after a TABLE_CLEAR without a table put in place since: kernels from 5.15 with
+        CONFIG_IMA then free memory twice (drivers/md/dm-ima.c; seen on 6.1).
+
         Raises:
             DeviceBusyError: the new name is taken, also by the device itself.
         """

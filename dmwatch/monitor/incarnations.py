@@ -67,3 +67,4 @@ def mark(device: Tracked, uevent: Uevent) -> None:
         device.inbox.uevents.append(properties)
     else:
         device.inbox.table = True
+        device.inbox.resumes += 1

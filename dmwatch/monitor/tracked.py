@@ -97,6 +97,7 @@ class Inbox:
         table: its table may have been swapped.
         anew: another incarnation has its number.
         uevents: properties of uevents that may tell a moment.
+        resumes: how often a uevent said that it was resumed.
     """
 
     event_nr: int | None = None
@@ -106,6 +107,7 @@ class Inbox:
     table: bool = False
     anew: bool = False
     uevents: deque[Mapping[str, str]] = field(default_factory=lambda: deque(maxlen=MARKS))
+    resumes: int = 0
 
     def __bool__(self) -> bool:
         return self.record or self.wants_status
@@ -280,7 +282,7 @@ class Tracked:
             moments, obscure = self._between(seen, taken)
             shown = replace(shown, found=(*shown.found, *obscure))
             self.lines = seen
-        resumed = self._resumed(raw, now)
+        resumed = self._resumed(raw, taken.resumes, now)
         # a swapped table says that it was resumed
         if not any(item.moment.type == "device.table-changed" for item in moments):
             moments = [*resumed, *moments]
@@ -293,13 +295,17 @@ class Tracked:
         steps = self.conditions.look(ruling.look(shown), now, initial=initial)
         return [*steps, *self.conditions.remind(now)]
 
-    def _resumed(self, raw: Raw, now: float) -> list[Happened]:
+    def _resumed(self, raw: Raw, resumes: int, now: float) -> list[Happened]:
         since, self._suspended_since = self._suspended_since, None
         if raw.info.suspended:
-            self._suspended_since = now if since is None else since
-        elif since is not None and now - since >= RESUMED_AFTER:
-            return [Happened(Moment("device.resumed", Severity.INFO, "the device was resumed"))]
-        return []
+            # what was resumed since the last look is suspended anew
+            self._suspended_since = now if since is None or resumes else since
+            return []
+        # after the first of several resumes it was suspended for another time
+        until = now if resumes <= 1 else self.looked_at
+        if since is None or until - since < RESUMED_AFTER:
+            return []
+        return [Happened(Moment("device.resumed", Severity.INFO, "the device was resumed"))]
 
     def _between(
         self, after: tuple[LineSeen, ...], taken: Inbox

@@ -296,10 +296,10 @@ def _too_many(connection: sqlite3.Connection, size: int) -> int:
     used = _size(connection)
     if used <= size:
         return 0
-    newest, oldest = connection.execute(
-        "select ifnull(max(position), 0), ifnull(min(position), 1) from events"
-    ).fetchone()
-    return math.ceil((newest - oldest + 1) * (used - size) / used)
+    ((rows,),) = connection.execute(
+        "select ifnull(max(position) - min(position) + 1, 0) from events"
+    )
+    return math.ceil(int(rows) * (used - size) / used)
 
 
 def _size(connection: sqlite3.Connection) -> int:

@@ -167,7 +167,6 @@ def test_sizes_and_blocks_of_what_lies_below(
         assert bytes_of(device.node) == int(SIZE.bytes())
 
 
-@pytest.mark.skip(reason="the guest's processes die of it, for a reason not known yet")
 @pytest.mark.parity("B12", "B24")
 def test_what_the_kernel_refuses_leaves_everything_as_it_was(
     dm: DeviceMapper, device_name: Names, loop: Loop

@@ -198,7 +198,7 @@ def happen(
         names = [device_name(f"x{next(numbers)}") for _ in range(count)]
         for name in names:
             dmsetup("create", name, "--table", "0 8 zero")
-            time.sleep(0.3)
+            time.sleep(1)  # else it comes and goes between two looks of the daemon
             dmsetup("remove", name)
         return names
 

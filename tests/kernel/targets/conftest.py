@@ -29,7 +29,6 @@ from dmwatch.monitor.settings import ConditionSettings, MonitorSettings, Setting
 from dmwatch.severity import Severity
 from dmwatch.targets import (
     Finding,
-    Moment,
     Seen,
     TargetMessage,
     TargetTable,
@@ -44,6 +43,7 @@ Dmsetup = Callable[..., str]
 BLOCK = 64 * 1024
 PATIENCE = 60.0
 AGREEING = 5.0
+ADDED = "device.added"
 Id = tuple[str, str | None]
 Row = ConditionType | GaugeType | StallType | FlapType | MomentType
 
@@ -144,9 +144,9 @@ class Told:
             assert self._error is None, self._error
             assert agreed, f"the watcher tells {self._on(name)}, there is {wanted}"
 
-    def tells(self, name: str, moments: Iterable[Moment]) -> None:
-        """Wait until these moments were told of a device."""
-        wanted = {moment.type for moment in moments}
+    def tells(self, name: str, moments: Iterable[str]) -> None:
+        """Wait until moments of these types were told of a device."""
+        wanted = set(moments)
         with self._more:
             told = self._more.wait_for(lambda: wanted <= self._moments.get(name, set()), PATIENCE)
             assert told, f"the watcher has told {self._moments.get(name)}, there was {wanted}"
@@ -273,10 +273,10 @@ class Device:
 
     def since(self, before: Seen) -> list[str]:
         """The moments from a look before until now, which the watcher has told too."""
-        found = find(before.type).moments(before, self.look())
+        found = [moment.type for moment in find(before.type).moments(before, self.look())]
         if self.told:
             self.told.tells(self.name, found)
-        return [moment.type for moment in found]
+        return found
 
     def until(self, true: Callable[[Seen], bool], seconds: float = 60) -> Seen:
         end = time.monotonic() + seconds
@@ -345,6 +345,8 @@ class Bench:
         device = Device(self._name(stem), self._dmsetup, self._told)
         self._dmsetup("create", *options, device.name, "--table", line)
         self._made.append(device)
+        if self._told:
+            self._told.tells(device.name, [ADDED])  # what happens from now on it can tell
         return device
 
     def linear(self, stem: str, below: str, sectors: int) -> Device:

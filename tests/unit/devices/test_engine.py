@@ -123,6 +123,22 @@ def test_udev_is_told_with_every_resume_rename_and_removal(
     assert told == [int(flags | UdevFlags.PRIMARY_SOURCE) << 16] * 3
 
 
+def test_after_a_staged_table_was_taken_away_a_rename_comes_after_a_swap(
+    kernel: FakeKernel, dm: DeviceMapper
+) -> None:
+    """Else kernels with dm-ima free the text of the live table twice."""
+    device = zero(dm).create()
+    lines = dm.table(device.name)
+    with changing() as change:
+        change.load(device, lines)
+        change.clear(device)
+    before = len(sent(kernel))
+    device.rename("b")
+    device.rename("c")
+    assert sent(kernel)[before:] == ["TABLE_LOAD", "DEV_SUSPEND", "DEV_RENAME", "DEV_RENAME"]
+    assert dm.table("c") == lines
+
+
 # Made so
 
 
