@@ -225,11 +225,12 @@ class Tracked:
         owed, self._owed = self._owed, Inbox()
         taken.table |= owed.table
         taken.uevents.extendleft(reversed(owed.uevents))
+        taken.resumes += owed.resumes
         return taken
 
     def owe(self, taken: Inbox) -> None:
         """Keep for the next look what this one did not come to: it read no status."""
-        self._owed = replace(Inbox(), table=taken.table, uevents=taken.uevents)
+        self._owed = Inbox(table=taken.table, uevents=taken.uevents, resumes=taken.resumes)
 
     def poll_after(self) -> float | None:
         """After how many seconds its status wants to be read again; None where it need not be."""

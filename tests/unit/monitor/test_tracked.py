@@ -42,9 +42,9 @@ class Device:
         """What a look tells: types, and states of conditions."""
         return shown(self.tracked.digest(self.read(), Inbox(**taken), NONE, now))
 
-    def record(self, now: float = 0.0) -> list[tuple[str, str | None]]:
+    def record(self, now: float = 0.0, resumes: int = 0) -> list[tuple[str, str | None]]:
         raw = read(self.dm, self.tracked.number, Wish(status=False))
-        return shown(self.tracked.digest(raw, Inbox(), NONE, now))
+        return shown(self.tracked.digest(raw, Inbox(resumes=resumes), NONE, now))
 
 
 def shown(told: Sequence[Told]) -> list[tuple[str, str | None]]:
@@ -136,6 +136,34 @@ def test_the_suspension_of_a_swap_is_not_told(device: Device) -> None:
     device.record(1.0)
     device.kernel.dm.resume("vol")
     assert device.record(1.5) == []
+
+
+def test_short_suspensions_one_after_another_are_not_told_as_a_long_one(device: Device) -> None:
+    device.look(0.0)
+    device.kernel.dm.suspend("vol")
+    device.record(1.0)
+    assert device.record(3.0, resumes=7) == []
+    device.kernel.dm.resume("vol")
+    assert device.record(3.5, resumes=1) == []
+    device.kernel.dm.suspend("vol")
+    device.record(4.0)
+    device.kernel.dm.resume("vol")
+    assert device.record(6.0, resumes=4) == []
+
+
+def test_a_long_suspension_is_told_though_short_ones_follow_at_once(device: Device) -> None:
+    device.look(0.0)
+    device.kernel.dm.suspend("vol")
+    device.record(1.0)
+    device.record(3.0)
+    device.kernel.dm.resume("vol")
+    assert device.record(3.1, resumes=4) == [("device.resumed", None)]
+
+
+def test_resumes_that_a_look_did_not_come_to_count_at_the_next(device: Device) -> None:
+    device.tracked.owe(Inbox(resumes=2))
+    device.tracked.inbox.resumes = 1
+    assert device.tracked.take().resumes == 3
 
 
 def test_reminders_come_with_a_look(kernel: FakeKernel) -> None:
