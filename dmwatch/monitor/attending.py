@@ -193,11 +193,14 @@ class Attendant:
         old_nr, before = device.event_nr, device.lines
         taken.anew |= taken.table and not initial and self._made_anew(device)
         told: list[Told] = []
+        raw, failure = await self._reading(device, taken)
         if taken.anew:
+            device.usurped = raw is not None and raw.info.name != device.name
+            if device.usurped:
+                return  # it is removed, and another one has its number: the list tells of both
             # what stood on the old one is told with its uuid and diskseq
             await self._tell(device, list(device.conditions.clear_all(Reason.RECREATED)))
             told = device.anew()
-        raw, failure = await self._reading(device, taken)
         if raw is None or raw.lines is None:
             device.owe(taken)
         if taken.wants_status:

@@ -34,6 +34,8 @@ def number_taken(
     """Say whether another device took the number of a removed one between two lists."""
     if changed.before.name == changed.after.name:
         return False
+    if device.usurped:
+        return True
     return device.diskseq is not None and diskseq(device.number) != device.diskseq
 
 

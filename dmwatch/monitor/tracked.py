@@ -134,6 +134,7 @@ class Tracked:
         gone: it was removed.
         told_gone: that was told, or is being told.
         removing: a uevent said that its number was freed.
+        usurped: a device of another name was seen to have its number.
         renewed: another incarnation took its number, and its uuid was not read yet.
         conditions: what stands on it.
         since: when what stands was raised.
@@ -163,7 +164,7 @@ class Tracked:
         self.failed = False
         self.looked_at = self.read_at = 0.0
         self.next_read = self.next_record = self.next_due = self.scheduled = float("inf")
-        self.removing = self.renewed = False
+        self.removing = self.renewed = self.usurped = False
         self.inbox = Inbox()
         self._owed = Inbox()
         self.conditions = Conditions(settings)
@@ -217,7 +218,8 @@ class Tracked:
     def wish(self, taken: Inbox) -> Wish:
         """What to read of it."""
         table = taken.table or self.lines is None
-        return Wish(status=taken.wants_status, table=table, types=self.types)
+        types = frozenset[str]() if taken.anew else self.types
+        return Wish(status=taken.wants_status, table=table, types=types)
 
     def take(self) -> Inbox:
         """What is to be attended to; the inbox is empty after that."""

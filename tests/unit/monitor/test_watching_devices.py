@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 from collections.abc import Callable
 from typing import Any
 
@@ -144,6 +145,32 @@ async def test_a_removal_and_an_addition_tell_it_on_a_kernel_without_incarnation
         assert watched.all("striped.leg-failed")[-1].reason == "recreated"
         assert watched.watcher.conditions() == []
     old.dm.close()
+
+
+@pytest.mark.parametrize("dm_version", [(4, 47, 0), (4, 43, 0)])
+async def test_a_number_taken_by_another_name_is_told_by_the_list_though_uevents_come_first(
+    watch: Fixture, uevents: Fixture, dm_version: tuple[int, int, int]
+) -> None:
+    kernel = FakeKernel(dm_version)
+    kernel.add("old", STRIPED, status=[BROKEN])
+    async with watch(kernel, uevents=True) as watched:
+        kernel.fail(Command.LIST_DEVICES, errno.ENOMEM)
+        uevents.send(kernel, "remove", "old")
+        kernel.dm.remove("old")
+        kernel.add("new", LINEAR)
+        uevents.send(kernel, "add", "new")
+        uevents.send(kernel, "change", "new")
+        await watched.wait("device.added")
+        await watched.settle()
+        told = [(event.type, event.device.name) for event in watched.events if event.device]
+        assert told == [
+            ("striped.leg-failed", "old"),
+            ("striped.leg-failed", "old"),
+            ("device.removed", "old"),
+            ("device.added", "new"),
+        ]
+        assert watched.all("striped.leg-failed")[-1].reason == "device-removed"
+    kernel.dm.close()
 
 
 async def test_an_event_number_that_went_back_shows_another_incarnation(
