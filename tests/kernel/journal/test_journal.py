@@ -167,6 +167,7 @@ def test_conditions_are_told_once_over_kills_and_over_devices_that_are_made_anew
         dmsetup("create", first, "--table", "0 8 zero")
         make(name, "JOURNAL-1")
         watching.start()
+        watching.wait(lambda: len(watching.of("device.error-target")) >= 3)
         watching.stop()
     finally:
         for left in (name, other, first):
