@@ -160,7 +160,8 @@ def _load(kind: int, name: str, lines: list[str], *, read_only: bool) -> str | N
     tables = [line.split(" ", 3) for line in lines]
     if not tables or not all(t[0].isdigit() and t[1].isdigit() for t in tables if len(t) > 2):
         return None
-    if any(len(table) < 3 for table in tables):
+    # keys of a keyring are found by whoever has its session: the program, not this process
+    if any(len(table) < 3 or table[2] in SECRET for table in tables):
         return None
     with _task(kind, name) as task:
         for start, length, target, *text in tables:
