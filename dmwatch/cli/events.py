@@ -115,6 +115,12 @@ def _unreadable(path: Path, error: Exception) -> DmwatchError:
             because="`dmwatch run` was never started here, or keeps it in another place",
             hint="systemctl start dmwatch, or --config FILE",
         )
+    if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_BUSY:
+        return DmwatchError(
+            f"no daemon answers, and the journal {path} is in use",
+            because="a daemon that has another socket, or is just starting, keeps it for itself",
+            hint="--config FILE, as that daemon was started, or again in a moment",
+        )
     return DmwatchError(f"the journal {path} cannot be read", because=str(error))
 
 

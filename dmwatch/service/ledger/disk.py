@@ -75,7 +75,7 @@ class Disk:
         self._store = store
         self._pace = pace
         self._lock = Lock(store.path.with_name(store.path.name + ".lock"))
-        self._reader = Reader(store.path)
+        self._reader = Reader(store.path, store=store)
         self._writers = Workers(limit=1, on_late=lambda _: self._back.set())
         self._readers = Workers(limit=1)
         self._back = asyncio.Event()

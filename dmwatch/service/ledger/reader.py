@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from dmwatch.service.ledger import schema
 from dmwatch.service.ledger.rows import Row
-from dmwatch.service.ledger.store import connect_read_only
+from dmwatch.service.ledger.store import Store, connect_read_only
 
 PAGE = 256
 """So many rows are looked at in one go."""
@@ -32,16 +33,18 @@ class Page:
 
 
 class Reader:
-    """A connection that only reads.
+    """Reads, and changes nothing.
 
     Args:
         path: of the journal.
         alone: nobody writes it meanwhile.
+        store: what writes it in this process: while that has the file open, it is read there.
     """
 
-    def __init__(self, path: Path, *, alone: bool = False) -> None:
+    def __init__(self, path: Path, *, alone: bool = False, store: Store | None = None) -> None:
         self._path = path
         self._alone = alone
+        self._store = store
         self._connection: sqlite3.Connection | None = None
 
     def page(
@@ -55,7 +58,7 @@ class Reader:
         """
         rows = [
             Row(*values)
-            for values in self._open().execute(
+            for values in self._all(
                 "select * from events where position > ? and position <= ?"
                 " order by position limit ?",
                 (after, until, limit),
@@ -94,8 +97,17 @@ class Reader:
             self._connection = None
 
     def _one(self, query: str, values: tuple[object, ...]) -> tuple[Any, ...] | None:
-        found: tuple[Any, ...] | None = self._open().execute(query, values).fetchone()
-        return found
+        return next(iter(self._all(query, values)), None)
+
+    def _all(self, query: str, values: tuple[object, ...]) -> list[tuple[Any, ...]]:
+        with self._store.borrowed() if self._store else nullcontext() as borrowed:
+            if borrowed:
+                return borrowed.execute(query, values).fetchall()
+            try:
+                return self._open().execute(query, values).fetchall()
+            finally:
+                if not self._alone:
+                    self.close()  # its lock would keep a daemon from having the file for itself
 
     def _open(self) -> sqlite3.Connection:
         if self._connection is None:

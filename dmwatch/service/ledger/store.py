@@ -6,6 +6,7 @@ import math
 import os
 import sqlite3
 import stat
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
@@ -23,6 +24,8 @@ from dmwatch.service.ledger.standing import Changes
 TRIM_ROWS = 250
 """Old events are deleted in steps of so many, between which others can write."""
 BUSY_SECONDS = 0.3
+TURN_SECONDS = 4.0
+"""So long a reading waits for a write."""
 _DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 _WAL_LIMIT = 4 * 1024**2
 _INSERT_EVENT = "insert into events values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
@@ -76,7 +79,7 @@ class Batch:
 
 
 class Store:
-    """The file of the journal.
+    """The file of the journal. While it is open nobody else can read or write it.
 
     Args:
         path: made where it is missing, with the folders above it.
@@ -86,6 +89,22 @@ class Store:
         self.path = path
         self._connection: sqlite3.Connection | None = None
         self._damaged = False
+        # reading and writing take turns on the one connection
+        self._turn = threading.RLock()
+
+    @contextmanager
+    def borrowed(self) -> Iterator[sqlite3.Connection | None]:
+        """The connection, to read between two writes; None where the file is not open.
+
+        Raises:
+            sqlite3.OperationalError: a write takes too long.
+        """
+        if not self._turn.acquire(timeout=TURN_SECONDS):
+            raise sqlite3.OperationalError("it is being written for too long")
+        try:
+            yield self._connection
+        finally:
+            self._turn.release()
 
     def open(self) -> Kept:
         """Open it and give what is in it; a damaged file is set aside and a new one begun.
@@ -95,16 +114,17 @@ class Store:
             sqlite3.Error: it cannot be opened or written.
             OSError: as sqlite3.Error.
         """
-        self.close()
-        try:
-            if not self._damaged:
-                return self._open(None)
-        except sqlite3.DatabaseError as error:
-            if error_code(error) not in _DAMAGED:
-                raise
-        kept = self._open(self._set_aside())
-        self._damaged = False
-        return kept
+        with self._turn:
+            self.close()
+            try:
+                if not self._damaged:
+                    return self._open(None)
+            except sqlite3.DatabaseError as error:
+                if error_code(error) not in _DAMAGED:
+                    raise
+            kept = self._open(self._set_aside())
+            self._damaged = False
+            return kept
 
     def write(self, batch: Batch) -> None:
         """Write a batch, durably.
@@ -148,7 +168,8 @@ class Store:
                     (min(TRIM_ROWS, _too_many(connection, size)),),
                 ).rowcount
         # a script: it has to be stepped to its end, and gives no rows that could be fetched
-        connection.executescript(f"pragma incremental_vacuum({TRIM_ROWS})")
+        with self._turn:
+            connection.executescript(f"pragma incremental_vacuum({TRIM_ROWS})")
         return rows > 0
 
     def forget_cursors(self, known: Sequence[str]) -> None:
@@ -159,27 +180,29 @@ class Store:
 
     def close(self) -> None:
         """Close the file; what was written is kept."""
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
+        with self._turn:
+            if self._connection is not None:
+                self._connection.close()
+                self._connection = None
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
-        connection = self._connection
-        if connection is None:
-            raise sqlite3.OperationalError("the journal is not open")
-        if connection.in_transaction:
-            connection.execute("rollback")  # an earlier call was given up halfway
-        connection.execute("begin immediate")
-        try:
-            yield connection
-            connection.execute("commit")
-        except BaseException as error:
-            # not every fault is met when it is opened
-            self._damaged = isinstance(error, sqlite3.Error) and error_code(error) in _DAMAGED
+        with self._turn:
+            connection = self._connection
+            if connection is None:
+                raise sqlite3.OperationalError("the journal is not open")
             if connection.in_transaction:
-                connection.execute("rollback")
-            raise
+                connection.execute("rollback")  # an earlier call was given up halfway
+            connection.execute("begin immediate")
+            try:
+                yield connection
+                connection.execute("commit")
+            except BaseException as error:
+                # not every fault is met when it is opened
+                self._damaged = isinstance(error, sqlite3.Error) and error_code(error) in _DAMAGED
+                if connection.in_transaction:
+                    connection.execute("rollback")
+                raise
 
     def _open(self, damaged: Path | None) -> Kept:
         _make(self.path)
@@ -187,6 +210,10 @@ class Store:
             self.path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
         )
         try:
+            # Without it SQLite keeps the log's index in memory that it shares by a file. While a
+            # file system is frozen a write to such memory stops with the process's map of memory
+            # locked, and each other thread stops with it. It has to come before all else.
+            connection.execute("pragma locking_mode = exclusive")
             schema.migrate(connection, self.path)
             connection.execute("pragma synchronous = full")
             connection.execute(f"pragma journal_size_limit = {_WAL_LIMIT}")

@@ -7,7 +7,6 @@ import json
 import os
 import signal
 import socket
-import sqlite3
 import subprocess
 import sys
 import time
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from journals import kept
 
 PATIENCE = 120.0
 Told = dict[str, Any]
@@ -86,12 +86,8 @@ class Daemon:
             return json.loads(client.makefile("rb").readline())
 
     def recorded(self) -> list[Told]:
-        connection = sqlite3.connect(self.journal)
-        try:
-            found = connection.execute("select event from events order by position")
-            return [json.loads(text) for (text,) in found]
-        finally:
-            connection.close()
+        found = kept(self.journal, "select event from events order by position")
+        return [json.loads(text) for (text,) in found]
 
     def wait(self, true: Callable[[], object]) -> None:
         deadline = time.monotonic() + PATIENCE

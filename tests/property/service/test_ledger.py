@@ -10,6 +10,7 @@ from typing import Any
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from journals import kept
 
 from dmwatch.events import DeviceRef, Event, State
 from dmwatch.monitor.teller import Teller
@@ -157,12 +158,8 @@ class Story:
             epoch = entry.event.id.rpartition("-")[0]
             assert entry.event.sequence == last.get(epoch, 0) + 1
             last[epoch] = entry.event.sequence
-        connection = sqlite3.connect(self.path)
-        kept = connection.execute(
-            "select position, epoch || '-' || sequence from events order by position"
-        ).fetchall()
-        connection.close()
-        assert kept == list(zip(positions, ids, strict=True))
+        query = "select position, epoch || '-' || sequence from events order by position"
+        assert kept(self.path, query) == list(zip(positions, ids, strict=True))
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])

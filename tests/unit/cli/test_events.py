@@ -25,6 +25,7 @@ from dmwatch.events import Condition, DeviceRef, Event
 from dmwatch.monitor.teller import Teller
 from dmwatch.names import DeviceName, DeviceNumber
 from dmwatch.service.ledger import Ledger
+from dmwatch.service.ledger.store import Store
 from dmwatch.service.own import Own
 from dmwatch.service.settings import JournalSettings, StreamSettings
 from dmwatch.service.stream import Stream, client
@@ -269,6 +270,19 @@ def test_a_journal_that_is_none_is_a_sentence(daemon: Daemon, events: Dmwatch) -
     assert ran.code == 1
     assert "cannot be read" in ran.err
     assert "Traceback" not in ran.err
+
+
+def test_a_journal_that_another_daemon_has_is_a_sentence(daemon: Daemon, events: Dmwatch) -> None:
+    daemon.start()
+    daemon.stop()
+    elsewhere = Store(daemon.journal.path)
+    elsewhere.open()
+    ran = events()
+    elsewhere.close()
+    assert ran.code == 1
+    assert "in use" in ran.err
+    assert "--config" in ran.err
+    assert events().code == 0
 
 
 def test_follow_without_a_daemon_is_a_failure(daemon: Daemon, events: Dmwatch) -> None:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import sqlite3
 import subprocess
 import sys
 from collections import defaultdict
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from journals import kept
 
 LONG = os.environ.get("DMWATCH_LONG") == "1"
 KILLS = 200 if LONG else 20
@@ -44,11 +44,7 @@ class Aftermath:
         ]
 
     def ask(self, query: str) -> list[tuple[Any, ...]]:
-        connection = sqlite3.connect(self.folder / "events.db")
-        try:
-            return connection.execute(query).fetchall()
-        finally:
-            connection.close()
+        return kept(self.folder / "events.db", query)
 
     def handler(self, name: str) -> list[Told]:
         return [json.loads(line) for line in (self.folder / name).read_text().splitlines()]

@@ -7,10 +7,12 @@ import sqlite3
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+from journals import kept
 
 from dmwatch.events import DeviceRef, Event, State
 from dmwatch.monitor.teller import Teller
@@ -211,16 +213,8 @@ async def _tell_own(ledger: Ledger, found: asyncio.Queue[Event]) -> None:
 
 @pytest.fixture
 def rows(path: Path) -> Callable[[str], list[tuple[Any, ...]]]:
-    """rows(query): what another process finds in the file."""
-
-    def ask(query: str) -> list[tuple[Any, ...]]:
-        connection = sqlite3.connect(path)
-        try:
-            return connection.execute(query).fetchall()
-        finally:
-            connection.close()
-
-    return ask
+    """rows(query): what a kill would leave in the file."""
+    return partial(kept, path)
 
 
 @pytest.fixture(autouse=True)
