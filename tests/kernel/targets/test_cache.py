@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from dmwatch.severity import Severity
-from dmwatch.targets import Seen
+from dmwatch.targets import Seen, find
 from dmwatch.targets.cache import (
     CacheFail,
     CacheMetadataMode,
@@ -98,7 +98,10 @@ def test_dirty_then_clean(bench: Any, loop: Loop) -> None:
     words = f"{table.metadata} {table.cache} {table.origin} 128"
     cache.replace(f"0 {SECTORS} cache {words} 1 writeback cleaner 0")
     cache.until(lambda seen: dirty(seen) == 0)
-    assert cache.since(before) == ["cache.clean"]
+    # whether a watcher saw it dirty is chance: what it tells then has its own test
+    assert [moment.type for moment in find("cache").moments(before, cache.look())] == [
+        "cache.clean"
+    ]
     clean = cache.look()
     cache.replace(f"0 {SECTORS} cache {words} 1 writethrough smq 0")
     assert cache.since(clean) == ["cache.mode-changed"]
@@ -109,7 +112,7 @@ def test_a_failed_commit_needs_a_check(bench: Any, loop: Loop) -> None:
     cache, meta = cache_on(bench, loop, "1 writeback smq 0")
     make_dirty(cache)
     meta.fail_writes()
-    with pytest.raises(OSError, match="Input/output"):
+    with pytest.raises(OSError, match=r"Input/output|Invalid argument"):
         cache.flush()
     seen = cache.until(
         lambda seen: getattr(seen.status, "metadata_mode", None) is CacheMetadataMode.READ_ONLY

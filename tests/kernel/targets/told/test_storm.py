@@ -27,6 +27,7 @@ Name = Callable[[str], str]
 LONG = os.environ.get("DMWATCH_LONG") == "1"
 QUIET = 40  # looks, ten a second: longer than the watcher waits before it imports the rest
 PATIENCE = 120.0
+LOOKED = 5.0  # no pause of the watcher is nearly so long
 TICKS = os.sysconf("SC_CLK_TCK")
 PAGE = os.sysconf("SC_PAGE_SIZE")
 SHARE = 0.25
@@ -61,6 +62,17 @@ class Storm:
             what = "reinstate_path" if nth % 2 else "fail_path"
             self.dm.message(name, f"{what} {self.paths[nth // 2 % 2]}")
 
+    def end(self) -> None:
+        """One more change on each device, which is told whatever was seen of those before."""
+        time.sleep(LOOKED)
+        for name in self.names:
+            path = self.paths[0]
+            what = "reinstate_path" if str(path) in self.failed(name) else "fail_path"
+            self.dm.message(name, f"{what} {path}")
+
+    def event_nr(self, name: str) -> int:
+        return self.dm.info(name).event_nr
+
     def failed(self, name: str) -> set[str]:
         """The paths that are failed now."""
         status: Any = find("multipath").status(self.dm.table_status(name).lines[0].text)
@@ -94,9 +106,14 @@ class Watching:
         return [json.loads(line) for line in whole.splitlines()]
 
     def calm(self, storm: Storm) -> None:
-        """Once it has told the last state of every path."""
-        wanted = {name: storm.failed(name) for name in storm.names}
-        self._until(lambda: self.standing(storm) == wanted, "the last state was not told")
+        """Once it has told the last event of every device, and the last state of every path."""
+        wanted = {name: (storm.failed(name), storm.event_nr(name)) for name in storm.names}
+        self._until(lambda: self._last(storm) == wanted, "the last state was not told")
+
+    def _last(self, storm: Storm) -> dict[str, tuple[set[str], int]]:
+        standing, numbers = self.standing(storm), {name: 0 for name in storm.names}
+        numbers |= {e["device"]["name"]: e["event_nr"] for e in self.events() if e["device"]}
+        return {name: (standing[name], numbers[name]) for name in storm.names}
 
     def standing(self, storm: Storm) -> dict[str, set[str]]:
         found: dict[str, set[str]] = {name: set() for name in storm.names}
@@ -156,7 +173,7 @@ def test_a_storm_of_flaps(storm: Storm, watch: Watching) -> None:
     before, begun, used = watch.memory(), time.monotonic(), watch.cpu()
     storm.rage(flaps - flaps // 10)
     took, cpu = time.monotonic() - begun, watch.cpu() - used
-    storm.rage(1)
+    storm.end()
     watch.calm(storm)
     grown = watch.memory() - before
     told = watch.events()
@@ -191,4 +208,4 @@ def adds_up(storm: Storm, told: list[dict[str, Any]]) -> None:
         if event["type"] == FAILED:
             assert event["state"] != last.get((name, event["key"]), "cleared")
             last[name, event["key"]] = event["state"]
-    assert dict(counted) == {name: storm.dm.info(name).event_nr for name in storm.names}
+    assert dict(counted) == {name: storm.event_nr(name) for name in storm.names}
