@@ -111,7 +111,7 @@ class Watching:
         self._until(lambda: self._last(storm) == wanted, "the last state was not told")
 
     def _last(self, storm: Storm) -> dict[str, tuple[set[str], int]]:
-        standing, numbers = self.standing(storm), {name: 0 for name in storm.names}
+        standing, numbers = self.standing(storm), dict.fromkeys(storm.names, 0)
         numbers |= {e["device"]["name"]: e["event_nr"] for e in self.events() if e["device"]}
         return {name: (standing[name], numbers[name]) for name in storm.names}
 
