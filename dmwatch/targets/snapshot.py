@@ -63,6 +63,8 @@ class SnapshotTable(TargetTable):
         chunk: the size of what is copied at once, a power of two up to 2,097,152 sectors; 0 for
             what the COW device's header says, which a transient store has none of.
         features: in order; of discard_zeroes_cow, discard_passdown_origin (only with the other).
+            With either and chunks of less than 512 sectors Linux 7.3.4 divides by zero when such
+            a table is loaded (`blk_stack_limits`), and the process that loads it is killed.
     """
 
     type: ClassVar[str] = "snapshot"
