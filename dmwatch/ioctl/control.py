@@ -69,8 +69,11 @@ class Control:
         """
         # the exported view pins the bytearray: it cannot be resized under the kernel
         view = (ctypes.c_char * len(buffer)).from_buffer(buffer)
-        if _libc.ioctl(self._fd, command.request, ctypes.byref(view)) < 0:
-            number = ctypes.get_errno()
+        returned = _libc.ioctl(self._fd, command.request, ctypes.byref(view))
+        if returned != 0:
+            # Linux 6.12 returns 2 once it has done nothing: to a device without a table it gives no
+            # message (dm-ioctl.c:target_message). Other kernels refuse it.
+            number = ctypes.get_errno() if returned < 0 else errno.EINVAL
             raise OSError(number, os.strerror(number))
 
     def close(self) -> None:

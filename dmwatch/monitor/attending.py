@@ -195,9 +195,13 @@ class Attendant:
         told: list[Told] = []
         raw, failure = await self._reading(device, taken)
         if taken.anew:
+            # Gone again, or under another name: it is removed, and the list tells of whatever is
+            # there then.
+            absent = raw is None and failure is None
             device.usurped = raw is not None and raw.info.name != device.name
-            if device.usurped:
-                return  # it is removed, and another one has its number: the list tells of both
+            if absent or device.usurped:
+                device.owe(taken, anew=absent)
+                return
             # what stood on the old one is told with its uuid and diskseq
             await self._tell(device, list(device.conditions.clear_all(Reason.RECREATED)))
             told = device.anew()

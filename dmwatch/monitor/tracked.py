@@ -226,13 +226,16 @@ class Tracked:
         taken, self.inbox = self.inbox, Inbox()
         owed, self._owed = self._owed, Inbox()
         taken.table |= owed.table
+        taken.anew |= owed.anew
         taken.uevents.extendleft(reversed(owed.uevents))
         taken.resumes += owed.resumes
         return taken
 
-    def owe(self, taken: Inbox) -> None:
+    def owe(self, taken: Inbox, *, anew: bool = False) -> None:
         """Keep for the next look what this one did not come to: it read no status."""
-        self._owed = Inbox(table=taken.table, uevents=taken.uevents, resumes=taken.resumes)
+        self._owed = Inbox(
+            table=taken.table, anew=anew, uevents=taken.uevents, resumes=taken.resumes
+        )
 
     def poll_after(self) -> float | None:
         """After how many seconds its status wants to be read again; None where it need not be."""

@@ -250,6 +250,11 @@ def reads(printed: str) -> list[int]:
     return [int(line.split()[1]) for line in printed.splitlines()]
 
 
+def test_a_message_to_a_device_without_a_table_is_refused(dm: DeviceMapper, make: Make) -> None:
+    with pytest.raises(CommandError):
+        dm.message(make("empty"), "hello")  # Linux 6.12 calls it done
+
+
 def test_a_message_reaches_the_target_at_its_sector(dm: DeviceMapper, make: Make) -> None:
     works, fails = (dm.info(make("path", TargetLine(0, 8, kind))).number for kind in WAYS)
     switch = TargetLine(8, 8, "switch", f"2 8 0 {works} 0 {fails} 0")

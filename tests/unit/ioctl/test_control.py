@@ -128,3 +128,12 @@ def test_the_call_lets_other_threads_run() -> None:
     # a CDLL gives the interpreter lock away for each call, a PyDLL does not
     assert type(module._libc) is ctypes.CDLL
     assert not module._libc.ioctl._flags_ & FUNCFLAG_PYTHONAPI
+
+
+def test_done_nothing_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    control = Control("/dev/null")
+    monkeypatch.setattr(module._libc, "ioctl", lambda *_: 2)
+    with pytest.raises(OSError, match="Invalid argument") as caught:
+        control.call(Command.TARGET_MSG, bytearray(312))
+    assert caught.value.errno == errno.EINVAL
+    control.close()

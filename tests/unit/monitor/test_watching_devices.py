@@ -173,6 +173,30 @@ async def test_a_number_taken_by_another_name_is_told_by_the_list_though_uevents
     kernel.dm.close()
 
 
+@pytest.mark.parametrize("dm_version", [(4, 47, 0), (4, 43, 0)])
+async def test_a_number_taken_and_left_again_makes_nothing_anew(
+    watch: Fixture, uevents: Fixture, dm_version: tuple[int, int, int]
+) -> None:
+    kernel = FakeKernel(dm_version)
+    kernel.add("old", STRIPED, status=[BROKEN])
+    async with watch(kernel, uevents=True) as watched:
+        kernel.fail(Command.LIST_DEVICES, errno.ENOMEM)
+        uevents.send(kernel, "remove", "old")
+        kernel.dm.remove("old")
+        kernel.add("short", LINEAR)
+        uevents.send(kernel, "add", "short")
+        kernel.dm.remove("short")
+        await watched.wait("device.removed")
+        await watched.settle()
+        told = [(event.type, event.device.name) for event in watched.events if event.device]
+        assert told == [
+            ("striped.leg-failed", "old"),
+            ("striped.leg-failed", "old"),
+            ("device.removed", "old"),
+        ]
+    kernel.dm.close()
+
+
 async def test_an_event_number_that_went_back_shows_another_incarnation(
     kernel: FakeKernel, watch: Fixture, uevents: Fixture
 ) -> None:
