@@ -96,9 +96,10 @@ class Daemon:
             Exception: what ended the watcher.
         """
         async with self.ledger:
-            recording = asyncio.create_task(self._record_own(), name="dmwatch-own")
             handlers = await asyncio.to_thread(load_all, self.configuration.handlers)
             await self.dispatcher.start(handlers, self.ledger.backlog)
+            # not earlier: what is wrong with the journal from the start is for the handlers, too
+            recording = asyncio.create_task(self._record_own(), name="dmwatch-own")
             try:
                 await self._watch()
             finally:

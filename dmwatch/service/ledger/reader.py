@@ -11,7 +11,7 @@ from typing import Any
 
 from dmwatch.service.ledger import schema
 from dmwatch.service.ledger.rows import Row
-from dmwatch.service.ledger.store import Store, connect_read_only
+from dmwatch.service.ledger.store import Store, alone, connect_read_only
 
 PAGE = 256
 """So many rows are looked at in one go."""
@@ -111,7 +111,9 @@ class Reader:
 
     def _open(self) -> sqlite3.Connection:
         if self._connection is None:
-            connection = connect_read_only(self._path, alone=self._alone)
+            # where nothing can be written it is read without the files beside it, if it can be
+            nobody = self._alone or (self._store is not None and alone(self._path))
+            connection = connect_read_only(self._path, alone=nobody)
             try:
                 _check(connection, self._path)
             except BaseException:

@@ -347,3 +347,5 @@ def _make(path: Path) -> None:
                 f"the journal {path} is no file",
                 hint="a [journal] path in the configuration that names a file",
             ) from None
+        # of a file that cannot be written SQLite itself would say no more than "I/O error"
+        os.close(os.open(path, os.O_RDWR | os.O_CLOEXEC))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
@@ -14,6 +15,7 @@ import pytest
 from dmwatch.errors import DmwatchError
 from dmwatch.service.config.reading import parse
 from dmwatch.service.daemon import Daemon
+from dmwatch.service.ledger.store import Kept, Store
 from dmwatch.service.settings import Configuration
 from dmwatch.table import TargetLine
 from dmwatch.testing import FakeKernel
@@ -272,3 +274,24 @@ async def test_what_ends_the_watcher_ends_the_daemon(
     with pytest.raises(ZeroDivisionError):
         async with asyncio.timeout(PATIENCE):
             await task
+
+
+@pytest.mark.parametrize("lives", [0, 1])
+async def test_a_journal_that_can_only_be_read_from_the_start_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lives: int
+) -> None:
+    kernel = FakeKernel()
+    for _ in range(lives):
+        async with running(tmp_path, kernel):
+            pass
+
+    def refuse(_store: Store) -> Kept:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(Store, "open", refuse)
+    async with running(tmp_path, kernel) as here:
+        await here.until(lambda: "dmwatch.journal-failing" in here.types())
+        kernel.add("vol", ZERO)
+        await here.until(lambda: "device.added" in here.types())
+        standing = (await here.ask("conditions"))["conditions"]
+        assert [condition["type"] for condition in standing] == ["dmwatch.journal-failing"]
