@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
@@ -16,7 +17,7 @@ Dmsetup = Callable[..., str]
 Name = Callable[[str], str]
 
 TARGETS = 700
-DEVICES = 2000
+DEVICES = 2000 if os.environ.get("DMWATCH_LONG") == "1" else 700
 
 
 class Measuring(Control):
@@ -98,12 +99,12 @@ def test_700_lines_are_those_that_were_loaded(
     assert dm.deps(many) == [lower]
 
 
-# 2,000 devices
+# Many devices
 
 
 @pytest.fixture
 def crowd(dm: DeviceMapper) -> Iterator[dict[str, str]]:
-    """Names and uuids of 2,000 devices without tables.
+    """Names and uuids of many devices without tables.
 
     Several threads make and remove them: each removal waits for a grace period of the kernel.
     """
@@ -118,7 +119,7 @@ def crowd(dm: DeviceMapper) -> Iterator[dict[str, str]]:
 
 
 @pytest.mark.timeout(150)
-def test_2000_devices_are_listed_whole(
+def test_many_devices_are_listed_whole(
     dm: DeviceMapper, control: Measuring, crowd: dict[str, str], dmsetup: Dmsetup
 ) -> None:
     listed = {str(device.name): device for device in dm.list_devices()}

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -187,16 +188,21 @@ def device(
 @pytest.fixture
 def happen(
     dmsetup: Callable[..., str], device_name: Callable[[str], str]
-) -> Callable[[int], list[str]]:
-    """happen(count): so many devices are made, and removed again; gives their names."""
+) -> Callable[[Daemon, int], list[str]]:
+    """happen(daemon, count): so many devices are made and removed; gives their names."""
     numbers = itertools.count()
 
-    def make(count: int) -> list[str]:
+    def make(watching: Daemon, count: int) -> list[str]:
         names = [device_name(f"x{next(numbers)}") for _ in range(count)]
         for name in names:
             dmsetup("create", name, "--table", "0 8 zero")
-            time.sleep(3)  # else it comes and goes between two looks of the daemon
+            # else it comes and goes between two looks
+            watching.wait(partial(told_of_addition, watching, name))
             dmsetup("remove", name)
         return names
 
     return make
+
+
+def told_of_addition(daemon: Daemon, name: str) -> bool:
+    return name in {event["device"]["name"] for event in daemon.of("device.added")}
