@@ -154,17 +154,19 @@ def test_many_calls_that_hang_pin_a_bounded_number_of_threads(
     with watching(poll_interval=1.0, status_timeout=2.0) as watched:
         really = watched.watcher._dm.info
         go_blind(watched.watcher._dm)
-        for era in eras:
-            dm.suspend(era.name)
-        for era in eras[:16]:
-            watched.raised(STUCK, era.name)
-        # 16 for the devices, 2 for the list
-        assert workers() <= before + 18
-        dm.load(zero.name, [TargetLine(0, MIB, "error")])
-        dm.resume(zero.name)
-        watched.watcher._dm.info = really
-        for era in eras:
-            dm.resume(era.name)
+        try:
+            for era in eras:
+                dm.suspend(era.name)
+            for era in eras[:16]:
+                watched.raised(STUCK, era.name)
+            # 16 for the devices, 2 for the list
+            assert workers() <= before + 18
+            dm.load(zero.name, [TargetLine(0, MIB, "error")])
+            dm.resume(zero.name)
+        finally:
+            watched.watcher._dm.info = really
+            for era in eras:
+                dm.resume(era.name)
         for era in eras:
             if watched.all(STUCK, name=era.name):
                 watched.cleared(STUCK, era.name, reason="healthy")
