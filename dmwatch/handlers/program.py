@@ -87,7 +87,9 @@ class Output:
         half = self.keep // 2
         room = half - len(self._head)
         self._head += chunk[:room]
-        self._tail = (self._tail + chunk[room:])[-half:]
+        rest = self._tail + chunk[room:]
+        # not [-half:], which is all of it where half is 0
+        self._tail = rest[max(0, len(rest) - half) :]
 
     def text(self) -> str:
         """Give it for people, with what is missing."""

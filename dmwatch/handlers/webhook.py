@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import logging
 import re
 import ssl
+from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
+from urllib.parse import unquote
 
 from pydantic import Field, field_validator, model_validator
 
@@ -31,6 +34,10 @@ except ImportError:
         because="httpx2 is not installed",
         hint="pip install 'dmwatch[webhook]', into the environment that dmwatch runs from",
     ) from None
+
+for _name in ("httpx2", "httpcore2"):
+    # they tell whole addresses of each request, and headers of a proxy: those can be secrets
+    logging.getLogger(_name).setLevel(logging.WARNING)
 
 LARGEST = 16 * 1024
 """So much of an answer is read."""
@@ -72,6 +79,13 @@ class WebhookSettings(HandlerSettings):
         if isinstance(url, str):
             _parsed(url)
         return url
+
+    @field_validator("content_type")
+    @classmethod
+    def _one_line(cls, content_type: str) -> str:
+        if not content_type.strip() or not _is_sendable(content_type):
+            raise ValueError('expected a text on one line in ASCII, as in "application/json"')
+        return content_type
 
     @field_validator("headers")
     @classmethod
@@ -180,13 +194,15 @@ class WebhookHandler(Handler[WebhookSettings]):
         plain = {
             name: text for name, text in self.settings.headers.items() if isinstance(text, str)
         }
-        return {
+        own = {
             "Content-Type": self.settings.content_type,
             "User-Agent": f"dmwatch/{_VERSION}",
             "Accept-Encoding": "identity",
             # events come at least once: by this a receiver knows one that it has already
             "Idempotency-Key": event.id,
-        } | plain
+        }
+        chosen = set(map(str.lower, self.settings.headers))
+        return {name: text for name, text in own.items() if name.lower() not in chosen} | plain
 
     def _body(self, event: Event) -> bytes:
         template = self.settings.template
@@ -220,12 +236,17 @@ class _Resolved:
         if settings.token is not None:
             self.headers["Authorization"] = f"Bearer {self._header(settings.token)}"
         self.context = _context(settings.ca_file)
+        # the longest first: what holds another is replaced as a whole
+        self.hidden.sort(key=len, reverse=True)
 
     def _address(self, url: str | Secret) -> httpx2.URL:
         try:
-            return _parsed(url if isinstance(url, str) else self._read(url))
+            found = _parsed(url if isinstance(url, str) else self._read(url))
         except ValueError as error:
             raise DmwatchError("the webhook's address cannot be used", because=str(error)) from None
+        # an answer may repeat a part of it: "cannot POST /hook/KEY"
+        self.hidden += _telling(found)
+        return found
 
     def _header(self, secret: Secret) -> str:
         text = self._read(secret)
@@ -261,6 +282,17 @@ def origin(url: httpx2.URL) -> str:
     """Scheme, host and port: what of an address may be shown. Paths can be secrets."""
     port = f":{url.port}" if url.port is not None else ""
     return f"{url.scheme}://{url.host}{port}"
+
+
+_TELLING = 8
+"""A part of an address that is shorter is no key, and would be masked in any text."""
+
+
+def _telling(url: httpx2.URL) -> Iterator[str]:
+    """What of an address is not shown: all but its origin, as it stands or in parts."""
+    path = url.raw_path.decode("ascii")
+    for part in (url.username, url.password, path, *re.split("[/?&=;]", path)):
+        yield from {text for text in (part, unquote(part)) if len(text) >= _TELLING}
 
 
 def _trusted(configured: httpx2.URL, url: httpx2.URL) -> bool:

@@ -36,8 +36,9 @@ class Request:
     def __init__(self, head: str, body: bytes) -> None:
         first, *lines = head.split("\r\n")
         self.method, self.path, _ = first.split()
-        pairs = (line.partition(": ") for line in lines if line)
-        self.headers = {name.lower(): text for name, _, text in pairs}
+        split = (line.partition(": ") for line in lines if line)
+        self.pairs = [(name.lower(), text) for name, _, text in split]
+        self.headers = dict(self.pairs)
         self.body = body
 
 
@@ -221,6 +222,36 @@ async def test_an_address_can_be_a_secret(server: Server, tmp_path: Path) -> Non
     assert server.requests[0].path == "/hook/xyzzy"
 
 
+async def test_an_answer_that_repeats_the_address_does_not_show_it(
+    server: Server, tmp_path: Path
+) -> None:
+    address = server.url("/hook/T0%2F1hunter2?key=hunter22").replace("//", "//me:pass4hunter@")
+    (tmp_path / "url").write_text(address)
+    said = "Cannot POST /hook/T0%2F1hunter2?key=hunter22 or T0/1hunter2, hunter22, pass4hunter"
+    for url in ({"file": str(tmp_path / "url")}, address):
+        server.answers = [answer("404 Not Found", said)]
+        outcome = await post(url)  # type: ignore[arg-type]
+        assert outcome.problem.endswith("answers 404: Cannot POST *** or ***, ***, ***")
+
+
+async def test_a_header_that_is_chosen_is_sent_once(server: Server) -> None:
+    chosen = {"content-type": "a/b", "user-agent": "me"}
+    async with opened(WebhookHandler, {"url": server.url(), "headers": chosen}) as handler:
+        assert (await handler.tell(make_event())).done
+    (request,) = server.requests
+    assert [name for name, _ in request.pairs if name in chosen] == list(chosen)
+    assert request.headers["content-type"] == "a/b"
+
+
+async def test_the_http_library_shows_no_address_in_the_log(
+    server: Server, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("DEBUG")
+    (tmp_path / "token").write_text("hunter2")
+    assert (await post(server.url("/hook/hunter2"), token={"file": str(tmp_path / "token")})).done
+    assert "hunter2" not in caplog.text
+
+
 async def test_an_endless_answer_is_read_only_so_far(server: Server) -> None:
     sent = 0
 
@@ -348,6 +379,8 @@ async def test_what_cannot_be_read_at_open_is_a_sentence(tmp_path: Path) -> None
         {"url": "https://a.example", "token": {"file": "/x", "credential": "y"}},
         {"url": "https://a.example", "token": {"file": "/x"}, "headers": {"Authorization": "b"}},
         {"url": "https://a.example", "redirects": 11},
+        {"url": "https://a.example", "content_type": ""},
+        {"url": "https://a.example", "content_type": "text/plain\r\nX: y"},
     ],
 )
 def test_settings_that_cannot_work_are_refused(settings: dict[str, Any]) -> None:
