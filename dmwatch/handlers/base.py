@@ -26,7 +26,8 @@ class Retry(Exception):  # noqa: N818 - it is no fault: it is what the handler a
     """The event could not be handled now: bring it again.
 
     Args:
-        after: seconds to wait; None lets the daemon choose a growing delay.
+        after: seconds to wait; None lets the daemon choose a growing delay, which is also the
+            least from the fifth failure in a row.
         reason: a sentence for the log and for `dmwatch handlers`.
     """
 

@@ -67,7 +67,7 @@ async def run_handler(
         ]
         closed = await attempt(owner, handler.close, limit, grace)
     finally:
-        owner.cancel()
+        owner.close()
         undo()
     return Handled(opened, outcomes, closed, log.lines)
 

@@ -79,7 +79,8 @@ class Lane:
             self._task.cancel()
             await asyncio.wait({self._task}, timeout=self._limits.close + 0.3)
         self.counts.state = LaneState.CLOSED
-        self.owner.cancel()
+        for owner in (self.owner, *self._hung):
+            owner.close()
 
     def owns(self, task: asyncio.Task[Any] | None) -> bool:
         """Say whether a task runs on behalf of this handler."""
@@ -286,9 +287,12 @@ class Lane:
 
     async def _pause(self, outcome: Outcome) -> bool:
         """Wait until it is time for the next attempt; False when it is time to end."""
-        pause = self._backoff.pause()
-        if outcome.after is not None:
-            pause = min(max(self._limits.shortest_after, outcome.after), self._limits.longest_after)
+        pause, asked = self._backoff.pause(), outcome.after
+        if asked is not None:
+            asked = min(max(self._limits.shortest_after, asked), self._limits.longest_after)
+            # who asks for little again and again shall not use up the attempts in a moment
+            often = self._row.failures >= self._limits.failing_count
+            pause = max(asked, pause) if often else asked
         return await self._sleep(pause)
 
     async def _throttled(self) -> bool:

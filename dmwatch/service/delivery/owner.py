@@ -2,16 +2,19 @@
 
 A task that ends with SystemExit or KeyboardInterrupt ends the whole event loop. Those of a handler
 are therefore wrapped, whoever starts them: the loop's task factory knows by a context variable for
-which handler a task is started. So it is also known whose task runs when the loop is blocked, and
-what to cancel when the handler is closed.
+which handler a task is started. So it is also known whose task runs when the loop is blocked, what
+to cancel when the handler is closed, and whose threads to take (pools.py).
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Generator
+from concurrent.futures import ThreadPoolExecutor
 from contextvars import ContextVar, copy_context
 from typing import Any, cast
+
+from dmwatch.service.delivery.pools import Pools, pool
 
 MOST_TASKS = 256
 """A handler that has more at a time leaks them: the oldest are cancelled."""
@@ -32,6 +35,7 @@ class Owner:
 
     def __init__(self, name: str, leaks: Callable[[int], None] = lambda _: None) -> None:
         self.name = name
+        self.pool = pool(name)
         self._leaks = leaks
         self._calls: set[asyncio.Task[Any]] = set()
         # in the order in which they were started
@@ -63,6 +67,11 @@ class Owner:
         """Cancel everything that still runs."""
         for task in [*self._calls, *self._tasks]:
             task.cancel()
+
+    def close(self) -> None:
+        """Cancel everything that still runs; no more can begin. Threads that hang are left."""
+        self.cancel()
+        self.pool.shutdown(wait=False, cancel_futures=True)
 
     def started(self, task: asyncio.Task[Any]) -> None:
         """Take note of a task that the handler's code started."""
@@ -132,7 +141,14 @@ def contain(loop: asyncio.AbstractEventLoop) -> Callable[[], None]:
 
     undo = loop.get_task_factory()
     loop.set_task_factory(cast("Any", factory))
+    # it stays: a loop cannot be given back the executor that it makes for itself
+    loop.set_default_executor(Pools(_pool))
     return lambda: loop.set_task_factory(undo)
+
+
+def _pool() -> ThreadPoolExecutor | None:
+    owner = _OWNER.get()
+    return None if owner is None else owner.pool
 
 
 def _made(

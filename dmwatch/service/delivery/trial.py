@@ -34,7 +34,7 @@ async def trial(loaded: Loaded, event: Event) -> Outcome:
         outcome = await attempt(owner, handle, limit, _LIMITS.grace)
     if made:
         await attempt(owner, made[0].close, _LIMITS.grace, _LIMITS.grace)
-    owner.cancel()
+    owner.close()
     undo()
     # what was cancelled ends before the loop does
     await asyncio.sleep(0)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,6 +14,7 @@ import pytest
 from dmwatch.events import Event
 from dmwatch.handlers import Drop, Handler, HandlerSettings, Retry
 from dmwatch.service.delivery import LaneState
+from dmwatch.service.delivery.pools import MOST_THREADS
 
 from .conftest import Delivery, Keeping, until
 
@@ -298,6 +301,57 @@ async def test_a_handler_that_leaks_tasks_has_only_so_many(
     await until(lambda: leaked() <= 10)
     await delivery.dispatcher.close(0.1)
     await until(lambda: leaked() == 0)
+
+
+async def test_threads_that_hang_are_no_other_handlers_and_not_the_daemons(
+    delivery: Delivery,
+) -> None:
+    let = threading.Event()
+
+    class Hanging(Keeping):
+        async def handle(self, event: Event) -> None:
+            await asyncio.to_thread(let.wait)
+            await super().handle(event)
+
+    class Looking(Keeping):
+        async def handle(self, event: Event) -> None:
+            await asyncio.get_running_loop().getaddrinfo("localhost", 80)
+            await super().handle(event)
+
+    bad = delivery.loaded("bad", Hanging, timeout=0.1)
+    await delivery.start(bad=bad, good=Looking)
+    try:
+        ids = delivery.put()
+        # more than the loop has threads for everybody
+        await until(lambda: delivery.health("bad").failures > (os.cpu_count() or 1) + 4)
+        await delivery.gets("good", ids + delivery.put())
+        assert await asyncio.wait_for(asyncio.to_thread(str, 3), 20) == "3"
+        named = [t for t in threading.enumerate() if t.name.startswith("handler bad")]
+        assert len(named) <= MOST_THREADS
+    finally:
+        let.set()
+
+
+async def test_who_asks_for_little_again_and_again_does_not_use_up_the_attempts(
+    delivery: Delivery,
+) -> None:
+    class Impatient(Keeping):
+        tries = 0
+
+        async def handle(self, event: Event) -> None:
+            type(self).tries += 1
+            if type(self).tries < 9:
+                raise Retry(0.0)
+            await super().handle(event)
+
+    loaded = delivery.loaded(
+        "a", Impatient, max_attempts=10, retry_first="0.1s", retry_longest="0.1s"
+    )
+    await delivery.start(a=loaded)
+    began = asyncio.get_running_loop().time()
+    await delivery.gets("a", delivery.put())
+    # two pauses as short as it asked for, then those of anybody, up to a quarter shorter
+    assert asyncio.get_running_loop().time() - began > 6 * 0.075
 
 
 async def test_a_fault_in_a_task_of_the_handler_reaches_who_waits_for_it(
