@@ -54,8 +54,9 @@ class Answers:
         """A line of figures for the service manager."""
         standing = self._watcher.conditions()
         worst_now = standing[0].severity if standing else "none"
+        refused = f"{self._daemon.refused}; " if self._daemon.refused else ""
         return (
-            f"watching {self._watcher.count} devices, {len(standing)} conditions stand "
+            f"{refused}watching {self._watcher.count} devices, {len(standing)} conditions stand "
             f"(worst: {worst_now}), {self._daemon.ledger.sequence} events told"
         )
 

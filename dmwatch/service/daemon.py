@@ -23,7 +23,7 @@ from dmwatch.ioctl.control import ControlLike
 from dmwatch.monitor import Watcher, device_rows
 from dmwatch.service import logs, memory
 from dmwatch.service.answers import Answers
-from dmwatch.service.config import ConfigError
+from dmwatch.service.config import DEFAULT_PATH, ConfigError
 from dmwatch.service.delivery import Dispatcher
 from dmwatch.service.delivery.plugins import Loaded, load_all
 from dmwatch.service.entry import Entry
@@ -38,6 +38,7 @@ DRAIN_SECONDS = 2.0
 """So long may handlers take at the end for what they were told."""
 CLOSE_SECONDS = 1.0
 """So long may each other part take to close."""
+REFUSED = "reload refused, the old configuration is in force: see the log"
 
 
 class Daemon:
@@ -67,6 +68,8 @@ class Daemon:
         self._log = logs.get("dmwatch.daemon")
         self._why = ""
         self._stopping = asyncio.Event()
+        self.started = asyncio.Event()
+        self.refused = ""
         self._found: asyncio.Queue[Event] = asyncio.Queue()
         self.own = Own(self._found.put_nowait)
         self.ledger = Ledger(configuration.journal, self.own, self._publish)
@@ -97,6 +100,7 @@ class Daemon:
         """
         async with self.ledger:
             handlers = await asyncio.to_thread(load_all, self.configuration.handlers)
+            self._tell_source(self.configuration)
             await self.dispatcher.start(handlers, self.ledger.backlog)
             # not earlier: what is wrong with the journal from the start is for the handlers, too
             recording = asyncio.create_task(self._record_own(), name="dmwatch-own")
@@ -109,13 +113,20 @@ class Daemon:
         """Take the configuration anew: all of it, or none where it has a fault."""
         self._notifier.reloading()
         try:
+            await self._take_anew()
+        except Exception:  # noqa: BLE001 - the manager waits for the end, whatever comes of it
+            self._log.exception("reload failed")
+            self._is_refused()
+        self._notifier.ready()
+
+    async def _take_anew(self) -> None:
+        try:
             configuration = await asyncio.to_thread(self._read)
             handlers = await asyncio.to_thread(load_all, configuration.handlers)
         except DmwatchError as error:
             self._refuse(error)
         else:
             await self._adopt(configuration, handlers)
-        self._notifier.ready()
 
     async def _watch(self) -> None:
         standing = self.ledger.standing()
@@ -172,6 +183,7 @@ class Daemon:
         summary = f"dmwatch {data['version']} is watching {watcher.count} devices"
         self.own.moment(device_rows.STARTED, summary, data)
         self._notifier.ready(f"watching {watcher.count} devices")
+        self.started.set()
 
     async def _finish(self, recording: asyncio.Task[None]) -> None:
         why = self._why or "the watcher ended"
@@ -187,19 +199,31 @@ class Daemon:
         faults = error.faults if isinstance(error, ConfigError) else [error]
         for fault in faults:
             self._log.error("reload refused", fault=str(fault))
-        self._notifier.status("reload refused, the old configuration is in force: see the log")
+        self._is_refused()
+
+    def _is_refused(self) -> None:
+        self.refused = REFUSED
+        self._notifier.status(REFUSED)
 
     async def _adopt(self, new: Configuration, handlers: Mapping[str, Loaded]) -> None:
         old, self.configuration = self.configuration, new
         for part in ("journal", "stream"):
             if getattr(old, part) != getattr(new, part):
                 self._log.warning("changed, but not before the next start", table=part)
+        if old.log != new.log:
+            logs.change(new.log)
         for name in handlers:
             self.ledger.owe(name)
         await self.dispatcher.reconfigure(handlers)
         self._watcher.adopt(new)
         self._lock_memory()
+        self.refused = ""
+        self._tell_source(new)
         self._log.info("reloaded", handlers=sorted(new.handlers))
+
+    def _tell_source(self, configuration: Configuration) -> None:
+        if configuration.source is None:
+            self._log.info("there is no configuration: the defaults hold", path=str(DEFAULT_PATH))
 
     def _lock_memory(self) -> None:
         if not self.configuration.monitor.lock_memory:

@@ -47,14 +47,18 @@ class LogSettings(BaseModel):
 
 
 class _Output:
-    """Where lines go and how they look; replaced as a whole by `configure`."""
+    """Where lines go and how they look; replaced as a whole by `configure`, see also `change`."""
 
     def __init__(self, settings: LogSettings, descriptor: int) -> None:
-        terminal = os.isatty(descriptor)
-        self.rank = settings.level.rank
+        self._terminal = os.isatty(descriptor)
         self.lines = Lines(descriptor)
         self.journal = is_journal(descriptor)
-        self.render = _json if _wants_json(settings.format, terminal) else _console(terminal)
+        self.take(settings)
+
+    def take(self, settings: LogSettings) -> None:
+        self.rank = settings.level.rank
+        as_json = _wants_json(settings.format, self._terminal)
+        self.render = _json if as_json else _console(self._terminal)
 
     def write(self, fields: Fields) -> None:
         severity = Severity(fields["level"])
@@ -88,7 +92,18 @@ def configure(settings: LogSettings | None = None, descriptor: int = 1) -> None:
     logging.captureWarnings(capture=True)
     root = logging.getLogger()
     root.handlers[:] = [_Routed()]
-    root.setLevel(logging.INFO if _output.rank else logging.DEBUG)
+    _pass_on(_output)
+
+
+def change(settings: LogSettings) -> None:
+    """Go by other settings from now on; lines that still wait for room stay."""
+    if _output is not None:
+        _output.take(settings)
+        _pass_on(_output)
+
+
+def _pass_on(output: _Output) -> None:
+    logging.getLogger().setLevel(logging.INFO if output.rank else logging.DEBUG)
 
 
 def get(name: str, **bound: Any) -> Any:

@@ -14,6 +14,7 @@ import sys
 import threading
 from collections.abc import Callable
 
+from dmwatch.service import logs
 from dmwatch.service.daemon import Daemon
 from dmwatch.service.notify import Notifier
 from dmwatch.service.settings import Configuration
@@ -35,9 +36,26 @@ def run(configuration: Configuration, read: Callable[[], Configuration]) -> None
     loop = asyncio.new_event_loop()
     try:
         # not asyncio.run: that waits for threads, also for those that hang
-        loop.run_until_complete(_main(configuration, read))
+        complete(loop, loop.create_task(_main(configuration, read)))
     finally:
         _limit_the_end()
+
+
+def complete(loop: asyncio.AbstractEventLoop, main: asyncio.Task[None]) -> None:
+    """Run a loop until a task is done.
+
+    A callback that raises SystemExit or KeyboardInterrupt stops the loop, whoever added it. Calls
+    and tasks of handlers are kept from it (owner.py), their callbacks are not: it goes on.
+    """
+    while True:
+        try:
+            loop.run_until_complete(main)
+        except (SystemExit, KeyboardInterrupt):
+            if main.done():
+                raise
+            logs.get("dmwatch.daemon").exception("a callback wanted to end the daemon")
+        else:
+            return
 
 
 async def _main(configuration: Configuration, read: Callable[[], Configuration]) -> None:
@@ -58,6 +76,7 @@ class _Signals:
         self._daemon = daemon
         self._running = running
         self._reloading: asyncio.Task[None] | None = None
+        self._asked_again = False
 
     def listen(self) -> None:
         loop = asyncio.get_running_loop()
@@ -72,8 +91,16 @@ class _Signals:
             self._running.cancel()
 
     def _reload(self) -> None:
-        if self._daemon.serving and (self._reloading is None or self._reloading.done()):
-            self._reloading = asyncio.create_task(self._daemon.reload(), name="dmwatch-reload")
+        self._asked_again = True
+        if self._reloading is None or self._reloading.done():
+            self._reloading = asyncio.create_task(self._reloads(), name="dmwatch-reload")
+
+    async def _reloads(self) -> None:
+        # the file may have changed after it was read: by a start or a reload still under way
+        await self._daemon.started.wait()
+        while self._asked_again and not self._daemon.asked_to_stop:
+            self._asked_again = False
+            await self._daemon.reload()
 
 
 def _limit_the_end() -> None:

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from dmwatch.errors import DmwatchError
+from dmwatch.service import logs
 from dmwatch.service.config.reading import parse
 from dmwatch.service.daemon import Daemon
 from dmwatch.service.ledger.store import Kept, Store
@@ -224,6 +225,52 @@ async def test_a_reload_takes_a_good_file_and_refuses_one_with_faults(
         here.toml = here.configuration()
         await here.daemon.reload()
         await here.until(lambda: here.told()[-1]["state"] == "raised")
+
+
+async def test_a_refused_reload_is_told_until_one_is_taken(
+    tmp_path: Path, kernel: FakeKernel
+) -> None:
+    async with running(tmp_path, kernel) as here:
+        figures = here.daemon._watchdog._status
+        assert figures().startswith("watching 0 devices")
+        here.toml = here.configuration("[monitor2]\nx = 1")
+        await here.daemon.reload()
+        # the next figures must not hide it
+        assert figures().startswith(
+            "reload refused, the old configuration is in force: see the log"
+        )
+        here.toml = here.configuration()
+        await here.daemon.reload()
+        assert figures().startswith("watching 0 devices")
+
+
+async def test_a_reload_that_breaks_is_refused_and_over(
+    tmp_path: Path, kernel: FakeKernel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken() -> Configuration:
+        raise ZeroDivisionError
+
+    async with running(tmp_path, kernel) as here:
+        monkeypatch.setattr(here.daemon, "_read", broken)
+        await here.daemon.reload()
+        assert here.notifier.said[-1] == "ready"
+        assert here.daemon.refused
+        assert [lane.state for lane in here.daemon.dispatcher.health()] == ["ok"]
+
+
+async def test_a_reload_changes_the_log_and_tells_where_there_is_no_file(
+    tmp_path: Path, kernel: FakeKernel, capsys: pytest.CaptureFixture[str]
+) -> None:
+    changed: list[logs.LogSettings] = []
+    async with running(tmp_path, kernel) as here:
+        assert "there is no configuration: the defaults hold" in capsys.readouterr().out
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(logs, "change", changed.append)
+            await here.daemon.reload()
+            assert changed == []
+            here.toml = here.configuration('[log]\nlevel = "error"')
+            await here.daemon.reload()
+        assert [settings.level for settings in changed] == ["error"]
 
 
 async def test_a_reload_changes_what_a_handler_hears(tmp_path: Path, kernel: FakeKernel) -> None:

@@ -150,6 +150,20 @@ def test_the_level_can_change_for_loggers_that_are_out(
     assert [line["message"] for line in reader.lines()] == ["told"]
 
 
+def test_it_changes_in_its_place_and_what_waits_for_room_stays(
+    configure: Configure, reader: Reader
+) -> None:
+    configure(level="info")
+    log = logs.get("dmwatch.daemon")
+    assert logs._output is not None
+    logs._output.lines._waiting += b'{"message": "waits"}\n'
+    logs.change(LogSettings(level=Severity.WARNING))
+    log.info("hidden")
+    logging.getLogger("other").info("hidden, too")
+    log.warning("shown")
+    assert [line["message"] for line in reader.lines()] == ["waits", "shown"]
+
+
 def test_an_exception_stays_on_its_line(configure: Configure, reader: Reader) -> None:
     configure()
     try:
