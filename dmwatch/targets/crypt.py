@@ -45,6 +45,7 @@ from dmwatch.targets.words import (
     Words,
     check_range,
     check_word,
+    decimal,
     parse_device,
     power_of_two,
     require,
@@ -144,7 +145,8 @@ class CryptTable(TargetTable):
         """The size of an encryption sector; 512 bytes where no option says otherwise."""
         option = find_option(self.options, "sector_size")
         value = option.value if option else None
-        return Bytes(int(value)) if isinstance(value, str) and value.isdecimal() else Bytes(512)
+        number = decimal(value) if isinstance(value, str) else None
+        return Bytes(512 if number is None else number)
 
     @property
     def integrity(self) -> CryptIntegrity | None:
@@ -153,9 +155,10 @@ class CryptTable(TargetTable):
         if option is None or not isinstance(option.value, str):
             return None
         size, colon, profile = option.value.partition(":")
-        if not colon or not size.isdecimal():
+        number = decimal(size)
+        if not colon or number is None:
             return None
-        return CryptIntegrity(Bytes(int(size)), profile)
+        return CryptIntegrity(Bytes(number), profile)
 
     def check(self) -> None:
         """Hold crypt_ctr's rules against the values. Raises InvalidTableError."""
@@ -225,7 +228,7 @@ def _check_cipher(cipher: str, *, aead: bool) -> None:
     require(plain, "crypt", "cipher", "must begin with capi: for parentheses or integrity aead")
     name, *rest = cipher.split("-", 2)
     _, colon, count = name.partition(":")
-    counted = not colon or (count.isdecimal() and power_of_two(int(count)))
+    counted = not colon or power_of_two(decimal(count) or 0)
     require(counted, "crypt", "cipher", "has a key count that is not a power of two")
     if rest and rest != ["plain"]:
         _check_iv(rest)

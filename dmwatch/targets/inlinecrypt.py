@@ -40,6 +40,7 @@ from dmwatch.targets.words import (
     Words,
     check_range,
     check_word,
+    decimal,
     parse_device,
     power_of_two,
     require,
@@ -117,7 +118,8 @@ class InlinecryptTable(TargetTable):
         """The size of an encryption sector; 512 bytes where no option says otherwise."""
         option = find_option(self.options, "sector_size")
         value = option.value if option else None
-        return Bytes(int(value)) if isinstance(value, str) and value.isdecimal() else Bytes(512)
+        number = decimal(value) if isinstance(value, str) else None
+        return Bytes(512 if number is None else number)
 
     def check(self) -> None:
         """Hold inlinecrypt_ctr's rules against the values. Raises InvalidTableError."""

@@ -35,6 +35,7 @@ from dmwatch.targets.words import (
     Words,
     check_range,
     check_word,
+    decimal,
     parse_device,
     power_of_two,
     require,
@@ -139,13 +140,11 @@ class VerityTable(TargetTable):
     def fec(self) -> VerityFec | None:
         """How corrupted blocks are corrected, or None where they are not."""
         values = _values(self.options)
-        device, roots = values.get("use_fec_from_device"), values.get("fec_roots", "")
-        blocks, start = values.get("fec_blocks", ""), values.get("fec_start", "0")
-        if device is None or not (roots.isdecimal() and blocks.isdecimal() and start.isdecimal()):
+        device, roots = values.get("use_fec_from_device"), decimal(values.get("fec_roots", ""))
+        blocks, start = decimal(values.get("fec_blocks", "")), decimal(values.get("fec_start", "0"))
+        if device is None or roots is None or blocks is None or start is None:
             return None
-        return VerityFec(
-            parse_device(device), int(roots), DataBlocks(int(blocks)), DataBlocks(int(start))
-        )
+        return VerityFec(parse_device(device), roots, DataBlocks(blocks), DataBlocks(start))
 
     @property
     def signature_key(self) -> str | None:
@@ -243,8 +242,9 @@ def _check_names(options: tuple[str, ...]) -> list[str]:
 
 
 def _check_number(name: str, value: str) -> int:
-    require(value.isdecimal() and value.isascii(), "verity", "options", f"need a number: {name}")
-    return check_range("verity", name, int(value))
+    number = decimal(value)
+    require(number is not None, "verity", "options", f"need a number: {name}")
+    return check_range("verity", name, number)
 
 
 def _check_covered(name: str, value: str) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from enum import Enum
-from typing import NoReturn, TypeVar
+from operator import index
+from typing import NoReturn, SupportsIndex, TypeVar
 
 from dmwatch.errors import InvalidNameError, InvalidTableError, ParseError
 from dmwatch.names import DeviceNumber
@@ -169,6 +170,14 @@ class Words:
         return value
 
 
+def decimal(text: str) -> int | None:
+    """The number that a word of digits stands for, or None for any other word.
+
+    The kernel knows no digits but those of ASCII, and 20 of them hold every number that it takes.
+    """
+    return int(text) if _DIGITS.fullmatch(text) else None
+
+
 def parse_device(text: str) -> Device:
     """Read a device of a table: `major:minor` becomes a DeviceNumber, anything else stays text."""
     if ":" not in text:  # an exception for each path would make a long table slow
@@ -208,15 +217,18 @@ def quoted(text: str) -> str:
 def check_range(
     target: str, field: str, value: object, minimum: int = 0, maximum: int = U64_MAX
 ) -> int:
-    """Give a number (or a Quantity) that lies in a range, both ends included.
+    """Give a whole number (or a Quantity) that lies in a range, both ends included.
 
     Raises:
-        InvalidTableError: where it does not.
+        InvalidTableError: where it does not, or is text or no whole number: `format` would write
+            it as it is.
     """
-    number = int(value)  # type: ignore[call-overload]
+    if isinstance(value, bool) or not isinstance(value, SupportsIndex):
+        raise InvalidTableError(target, field, "must be a whole number")
+    number = index(value)
     if not minimum <= number <= maximum:
         raise InvalidTableError(target, field, f"must be {minimum} to {maximum}, not {number}")
-    return int(number)
+    return number
 
 
 def require(condition: bool, target: str, field: str, rule: str) -> None:

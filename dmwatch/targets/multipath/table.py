@@ -9,7 +9,7 @@ from typing import ClassVar
 from dmwatch.errors import TableParseError
 from dmwatch.targets.base import TargetTable
 from dmwatch.targets.multipath.selectors import check_selector
-from dmwatch.targets.words import Device, Words, check_range, check_word, require
+from dmwatch.targets.words import Device, Words, check_range, check_word, decimal, require
 
 COUNT_MAX = 1024
 FEATURE_WORDS_MAX = 8
@@ -158,9 +158,9 @@ def _check_features(words: tuple[str, ...]) -> None:
             mode = str(value).lower() in _MODES
             require(mode, "multipath", key, f"must be one of: {', '.join(_MODES)}")
         elif key in _NUMBERS:
-            decimal = str(value).isascii() and str(value).isdecimal()
-            require(decimal, "multipath", key, "must be a number")
-            check_range("multipath", key, int(str(value)), *_NUMBERS[key])
+            number = decimal(str(value))
+            require(number is not None, "multipath", key, "must be a number")
+            check_range("multipath", key, number, *_NUMBERS[key])
 
 
 def _check_group(group: MultipathGroup) -> None:

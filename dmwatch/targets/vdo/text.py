@@ -15,6 +15,7 @@ from dmwatch.targets.words import (
     Words,
     check_range,
     check_word,
+    decimal,
     power_of_two,
     require,
 )
@@ -170,10 +171,10 @@ def _check_option(key: str, value: str) -> None:
         fits = _MEMORY.fullmatch(value) and float(value) <= INDEX_MEMORY_MAX
         require(bool(fits), "vdo", key, "must be 0.25, 0.5, 0.75 or 1 to 1024")
     else:
-        numeric = value.isdecimal() and value.isascii()
-        require(numeric, "vdo", "options", f"need a number: {key}")
-        check_range("vdo", key, int(value), *RANGES.get(key, (0, U32_MAX)))
-        slab = key != "slabSize" or power_of_two(int(value))
+        number = decimal(value)
+        require(number is not None, "vdo", "options", f"need a number: {key}")
+        size = check_range("vdo", key, number, *RANGES.get(key, (0, U32_MAX)))
+        slab = key != "slabSize" or power_of_two(size)
         require(slab, "vdo", key, "must be a power of two")
 
 
