@@ -56,9 +56,9 @@ class Deputy:
         """See whether a thread hangs, and do what follows. Never waits, never raises."""
         if not self._notifier.present:
             return
-        before, self._asleep = self._asleep, set(sleeps())
-        hung = before & self._asleep
-        with suppress(OSError):
+        with suppress(OSError):  # no descriptor or no process more: again at the next look
+            before, self._asleep = self._asleep, set(sleeps())
+            hung = before & self._asleep
             if hung and self._pid is None:
                 self._appoint()
             elif not hung and self._pid is not None:
@@ -102,17 +102,26 @@ def _fork() -> int:
             warnings.simplefilter("ignore", DeprecationWarning)
             child = os.fork()
             if child == 0:
-                grandchild = os.fork()
-                if grandchild == 0:
-                    _stand_in(daemon)
-                os.write(theirs, b"%d" % grandchild)
-                os._exit(0)
+                _fork_again(daemon, theirs)
         os.waitpid(child, 0)
+        os.set_blocking(ours, False)
+        # BlockingIOError where the child could not fork: an OSError, too
         return int(os.read(ours, 32))
     finally:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, PASSED_ON)
         os.close(ours)
         os.close(theirs)
+
+
+def _fork_again(daemon: int, theirs: int) -> NoReturn:
+    """Be the child: whatever happens here, nothing of the daemon's own code runs a second time."""
+    try:
+        grandchild = os.fork()
+        if grandchild == 0:
+            _stand_in(daemon)
+        os.write(theirs, b"%d" % grandchild)
+    finally:
+        os._exit(0)
 
 
 def _stand_in(daemon: int) -> NoReturn:

@@ -143,6 +143,43 @@ def test_a_process_that_cannot_fork_goes_on(
     twice(Deputy(Notifier({"NOTIFY_SOCKET": str(tmp_path / "nobody")})))
 
 
+def test_a_child_that_cannot_fork_does_not_go_on_as_a_second_daemon(tmp_path: Path) -> None:
+    code = """if True:
+        import os, sys
+        from dmwatch.service import deputy as module
+        from dmwatch.service.notify import Notifier
+        fork, first = os.fork, os.getpid()
+        def only_the_first():
+            if os.getpid() != first:
+                raise BlockingIOError(11, "no more processes")
+            return fork()
+        module.os.fork = only_the_first
+        module.sleeps = lambda: iter([("7", "1")])
+        made = module.Deputy(Notifier({"NOTIFY_SOCKET": sys.argv[1]}))
+        made.look()
+        made.look()
+        print("it goes on", made.undecided, flush=True)
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "nobody")],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=True,
+    )
+    assert done.stdout == "it goes on True\n"
+
+
+def test_a_process_without_descriptors_goes_on(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def refused() -> Iterator[module.Sleep]:
+        raise OSError(24, "Too many open files")
+
+    monkeypatch.setattr(module, "sleeps", refused)
+    twice(Deputy(Notifier({"NOTIFY_SOCKET": str(tmp_path / "nobody")})))
+
+
 def test_our_own_threads_do_not_hang() -> None:
     assert set(sleeps()) & set(sleeps()) == set()
 
