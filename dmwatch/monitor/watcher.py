@@ -56,6 +56,7 @@ from dmwatch.monitor.settings import Settings
 from dmwatch.monitor.snapshot import Changed, Changes
 from dmwatch.monitor.tracked import Tracked
 from dmwatch.monitor.uevents import OverrunError, Uevent, Uevents
+from dmwatch.monitor.workers import LIMIT
 from dmwatch.names import DeviceNumber
 from dmwatch.targets import load_all
 
@@ -64,7 +65,6 @@ FRESH_SECONDS = 1.0
 FRESH_INTERVAL = 0.1
 """How often a new device is looked at until its first table is told."""
 PAUSE_FIRST, PAUSE_LONGEST = 1.0, 30.0
-READS_AT_ONCE = 8
 LOAD_AFTER = 2.0  # seconds; then what no event shall have to wait for is imported
 
 
@@ -217,7 +217,7 @@ class Watcher:
             self._track(listed)
         await self._lister.learn_uuids(self._tracked.values())
         seed(self._standing, self._tracked.values(), self._outbox.gone_before)
-        gate = asyncio.Semaphore(READS_AT_ONCE)
+        gate = asyncio.Semaphore(LIMIT)
         await asyncio.gather(*(self._first(device, gate) for device in self._tracked.values()))
         self._lister.done()
         self._outbox.started()

@@ -2,13 +2,16 @@
 
 A call into the kernel can sleep for ever, in a sleep that even SIGKILL does not end. So each runs
 on a plain daemon thread, off the loop, with a deadline: past it the caller goes on and the thread
-stays behind, pinned, until the kernel lets it go. There are at most `limit` threads; when all of
-them are pinned, further calls wait for their deadline and fail in the same way, and nothing grows.
+stays behind, pinned, until the kernel lets it go. There are at most `limit` threads, and what finds
+none free waits for one: that time is not the call's own, so that many calls at once are no reason
+to call one of them stuck. Only when all threads have been pinned for as long as a deadline do
+further calls fail in the same way, and nothing grows.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import queue
 import threading
 from collections.abc import Callable, Hashable
@@ -33,6 +36,7 @@ class _Call:
     loop: asyncio.AbstractEventLoop
     future: asyncio.Future[Any]
     abandoned: bool = False
+    holds_thread: bool = False
 
 
 class Workers:
@@ -51,6 +55,9 @@ class Workers:
         self._calls: queue.SimpleQueue[_Call | None] = queue.SimpleQueue()
         self._threads = 0
         self._outstanding: set[Hashable] = set()
+        self._free = asyncio.Semaphore(limit)
+        self._held = self._behind = 0
+        self._all_behind_since: float | None = None
 
     @property
     def pinned(self) -> int:
@@ -63,22 +70,26 @@ class Workers:
         Args:
             key: names the device: one call at a time for each key.
             function: what to call.
-            deadline: seconds until the caller goes on without it.
+            deadline: seconds until the caller goes on without it, once it has begun.
 
         Raises:
             StuckError: the deadline passed, or an earlier call on this key is still out.
+            RuntimeError: this process may have no thread at all.
         """
         if key in self._outstanding:
             raise StuckError(f"{key} has not answered an earlier call yet")
+        if not self._threads:
+            self._grow()
         loop = asyncio.get_running_loop()
         call = _Call(key, function, loop, loop.create_future())
         self._outstanding.add(key)
-        self._submit(call)
         try:
+            await self._take_thread(call, deadline)
             # wait, unlike wait_for, leaves the future alone: it ends when the kernel says so
             done, _ = await asyncio.wait([call.future], timeout=deadline)
         finally:
-            call.abandoned = not call.future.done()
+            if not call.future.done():
+                self._abandon(call)
         if not done:
             raise StuckError(f"{key} has not answered within {deadline:g} s")
         result: T = call.future.result()
@@ -89,13 +100,56 @@ class Workers:
         for _ in range(self._threads):
             self._calls.put(None)
 
-    def _submit(self, call: _Call) -> None:
-        waiting = len(self._outstanding)
-        if waiting > self._threads and self._threads < self._limit:
-            self._threads += 1
-            name = f"dmwatch-worker-{self._threads}"
-            threading.Thread(target=self._work, name=name, daemon=True).start()
+    async def _take_thread(self, call: _Call, deadline: float) -> None:
+        """Begin once a thread is free: a call that comes back in time soon leaves one.
+
+        Raises:
+            StuckError: all of them have been left behind for so long.
+        """
+        while self._free.locked():
+            since = self._all_behind_since
+            patience = deadline if since is None else since + deadline - call.loop.time()
+            if patience <= 0:
+                raise StuckError(f"{call.key} was not asked: all {self._limit} threads hang")
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(patience):
+                    await self._free.acquire()
+                    break
+        else:
+            await self._free.acquire()
+        self._begin(call)
+
+    def _begin(self, call: _Call) -> None:
+        call.holds_thread = True
+        self._held += 1
+        if self._held > self._threads:
+            # where no more can be had, those that there are must do
+            with contextlib.suppress(RuntimeError):
+                self._grow()
         self._calls.put(call)
+
+    def _grow(self) -> None:
+        name = f"dmwatch-worker-{self._threads + 1}"
+        threading.Thread(target=self._work, name=name, daemon=True).start()
+        self._threads += 1
+
+    def _abandon(self, call: _Call) -> None:
+        """Nobody waits for it any more."""
+        call.abandoned = True
+        if not call.holds_thread:
+            # it is not made, but told as late once a thread comes to it
+            self._calls.put(call)
+            return
+        self._behind += 1
+        if self._behind == self._limit:
+            self._all_behind_since = call.loop.time()
+
+    def _give_back(self, call: _Call) -> None:
+        self._held -= 1
+        self._free.release()
+        if call.abandoned:
+            self._behind -= 1
+            self._all_behind_since = None
 
     def _work(self) -> None:
         while (call := self._calls.get()) is not None:
@@ -116,6 +170,8 @@ class Workers:
 
     def _deliver(self, call: _Call, result: object, error: BaseException | None) -> None:
         self._outstanding.discard(call.key)
+        if call.holds_thread:
+            self._give_back(call)
         if call.abandoned:
             if self._on_late:
                 self._on_late(call.key)

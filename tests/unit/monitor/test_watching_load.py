@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -113,6 +114,20 @@ class TestLoad:
                     change(event.device.name)
             assert sequence == list(range(1, len(sequence) + 1))
             watcher.conditions()
+
+    async def test_many_reads_at_once_are_no_reason_to_call_a_device_stuck(
+        self, kernel: FakeKernel, watch: Fixture, choose: Fixture
+    ) -> None:
+        for n in range(120):
+            kernel.add(f"vol{n}", STRIPED, status=[WELL])
+        chosen = choose(status_timeout=0.5)
+        async with watch(kernel, chosen=chosen) as watched:
+            # with 16 threads the last one is answered 0.8 s after it was asked for
+            kernel.before(Command.TABLE_STATUS, lambda: time.sleep(0.1), times=None)
+            watched.watcher.adopt(chosen)
+            await watched.settle()
+            assert watched.events == []
+            kernel.calm()
 
     async def test_what_is_found_but_not_told_yet_is_not_shown_as_standing(
         self, kernel: FakeKernel, eventually: Fixture, monkeypatch: pytest.MonkeyPatch

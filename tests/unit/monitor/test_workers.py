@@ -231,3 +231,85 @@ async def test_closing_ends_the_threads_once_their_calls_come_back(gate: Gate) -
     gate.opened.set()
     assert await hanging == "late"
     await until(lambda: not mine())
+
+
+async def test_waiting_for_a_thread_is_not_the_calls_own_time() -> None:
+    workers = Workers(limit=2)
+
+    def slow() -> str:
+        time.sleep(0.1)
+        return "well"
+
+    # far more than a deadline's worth of them, and each answers within it
+    calls = [workers.run(number, slow, 0.4) for number in range(20)]
+    assert await asyncio.gather(*calls) == ["well"] * 20
+    assert len(mine()) == 2
+    workers.close()
+
+
+async def test_one_thread_that_is_left_serves_all_the_others(gate: Gate) -> None:
+    workers = Workers(limit=2)
+    with pytest.raises(StuckError):
+        await workers.run("a", gate, 0.05)
+
+    def slow() -> str:
+        time.sleep(0.02)
+        return "well"
+
+    calls = [workers.run(number, slow, 0.05) for number in range(10)]
+    assert await asyncio.gather(*calls) == ["well"] * 10
+    gate.opened.set()
+    await until(lambda: workers.pinned == 0)
+    workers.close()
+
+
+async def test_once_all_threads_have_hung_for_long_nobody_waits_for_one(gate: Gate) -> None:
+    late: list[Hashable] = []
+    workers = Workers(limit=2, on_late=late.append)
+    calls = [asyncio.create_task(workers.run(n, gate, 0.2)) for n in range(3)]
+    await asyncio.wait(calls)
+    began = time.monotonic()
+    for number in range(3, 53):
+        with pytest.raises(StuckError, match="was not asked: all 2 threads hang"):
+            await workers.run(number, gate, 0.2)
+    # were each to wait for its deadline, this would take 10 s
+    assert time.monotonic() - began < 5
+    assert late == []
+    gate.opened.set()
+    await until(lambda: set(late) == set(range(53)))
+    assert await workers.run("b", lambda: 1, 5) == 1
+    assert gate.calls == 2
+    workers.close()
+
+
+class TestThreadsThatCannotBeHad:
+    @pytest.fixture
+    def allowed(self, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+        """How many threads may still be started."""
+        left, start = [0], threading.Thread.start
+
+        def started(thread: threading.Thread) -> None:
+            if not left[0]:
+                raise RuntimeError("can't start new thread")
+            left[0] -= 1
+            start(thread)
+
+        monkeypatch.setattr(threading.Thread, "start", started)
+        return left
+
+    async def test_a_call_that_found_none_can_be_made_again(self, allowed: list[int]) -> None:
+        workers = Workers()
+        with pytest.raises(RuntimeError):
+            await workers.run("a", lambda: 1, 5)
+        assert workers.pinned == 0
+        allowed[0] = 1
+        assert await workers.run("a", lambda: 1, 5) == 1
+        workers.close()
+
+    async def test_those_that_there_are_must_do(self, allowed: list[int]) -> None:
+        allowed[0] = 1
+        workers = Workers()
+        calls = [workers.run(number, lambda: 1, 5) for number in range(50)]
+        assert await asyncio.gather(*calls) == [1] * 50
+        assert len(mine()) == 1
+        workers.close()

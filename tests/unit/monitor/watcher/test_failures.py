@@ -147,6 +147,27 @@ async def test_a_device_that_hangs_from_the_start_does_not_keep_the_watcher_from
         release.set()
 
 
+async def test_many_devices_that_hang_keep_the_watcher_from_starting_no_longer_than_a_few(
+    watching: Watching,
+    kernel: FakeKernel,
+) -> None:
+    names = [f"hung-{number}" for number in range(100)]
+    for name in names:
+        kernel.add(name, ZERO)
+    release = kernel.hang(Command.TABLE_STATUS)
+    try:
+        began = asyncio.get_running_loop().time()
+        async with watching(kernel, status_timeout=0.5) as watch:
+            assert asyncio.get_running_loop().time() - began < 4
+            stuck = {f"device.status-stuck {name}" for name in names}
+            await watch.until(lambda: stuck == set(watch.told()))
+            release.set()
+            await watch.until(lambda: len(watch.events) == 200)
+            assert watch.watcher.conditions() == []
+    finally:
+        release.set()
+
+
 async def test_devices_that_hang_pin_a_bounded_number_of_threads_and_the_list_goes_on(
     watching: Watching,
     kernel: FakeKernel,
