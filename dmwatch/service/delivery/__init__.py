@@ -5,7 +5,8 @@ inbox.py     what waits for a handler         lane.py        bringing it, attemp
 attempt.py   one call and its time limit      owner.py       whose task is it
 backoff.py   growing pauses                   blocking.py    who blocks the loop
 health.py    figures and conditions           trial.py       one event through one handler
-pools.py     threads of handlers              limits.py      seconds and counts
+pools.py     threads of handlers              limited.py     what may never come back
+limits.py    seconds and counts
 """
 
 from dmwatch.service.delivery.dispatcher import Dispatcher

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import queue
-import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
-from importlib.metadata import EntryPoint, entry_points
+from functools import partial
+from importlib.metadata import EntryPoint, distributions, entry_points
 from typing import Any
 
 from pydantic import ValidationError
@@ -23,12 +23,13 @@ from dmwatch.events import Event
 from dmwatch.handlers import Handler, HandlerSettings
 from dmwatch.service.config.expected import faults_of
 from dmwatch.service.config.faults import ConfigError
+from dmwatch.service.delivery.limited import HangsError, limited
 from dmwatch.service.settings import HandlerTable
 
 GROUP = "dmwatch.handlers"
 """The entry-point group; an entry point's name is what `use` names."""
 IMPORT_SECONDS = 20.0
-"""An import that takes longer is given up."""
+"""An import that takes longer is given up, and so is checking settings."""
 _OWN = "dmwatch"
 
 
@@ -96,15 +97,19 @@ def load(name: str, table: HandlerTable) -> Loaded:
         DmwatchError: no such handler is installed.
     """
     kind = _class(_find(name, table.use))
+    check = partial(kind.Settings.model_validate, table.own)
+    unchecked = f"the settings of handler {name} cannot be checked"
     try:
-        settings = kind.Settings.model_validate(table.own)
+        settings = limited(kind, IMPORT_SECONDS, check)
     except ValidationError as error:
         faults = faults_of(error, kind.Settings, ("handlers", name))
         raise ConfigError(f"handler {name}", faults) from None
-    except (Exception, SystemExit) as error:
+    except HangsError:
         raise PluginError(
-            f"the settings of handler {name} cannot be checked", because=_said(error)
-        ) from error
+            unchecked, because=f"that takes longer than {IMPORT_SECONDS:g} s"
+        ) from None
+    except BaseException as error:
+        raise PluginError(unchecked, because=_said(error)) from error
     return Loaded(name, table, kind, settings)
 
 
@@ -161,14 +166,29 @@ class StandIn(Handler[StandInSettings]):
 
 
 def _entries() -> list[EntryPoint]:
-    return list(entry_points(group=GROUP))
+    try:
+        return list(entry_points(group=GROUP))
+    except Exception:  # noqa: BLE001 - of one package, any that is installed; the others can be read
+        return list(_readable_entries())
+
+
+def _readable_entries() -> Iterator[EntryPoint]:
+    seen: set[str] = set()
+    for package in distributions():
+        with suppress(Exception):
+            if package.name not in seen:
+                seen.add(package.name)
+                yield from package.entry_points.select(group=GROUP)
 
 
 def _describe(entry: EntryPoint) -> Installed:
-    found = entry.dist
-    if found is None:
-        return Installed(entry.name, "an unknown package", "", entry.value)
-    return Installed(entry.name, found.name, found.version, entry.value)
+    try:
+        found = entry.dist
+        if found is not None and found.name:
+            return Installed(entry.name, found.name, found.version or "", entry.value)
+    except Exception:  # noqa: BLE001, S110 - its metadata cannot be read
+        pass
+    return Installed(entry.name, "an unknown package", "", entry.value)
 
 
 def _find(name: str, use: str) -> EntryPoint:
@@ -210,8 +230,8 @@ def _is_settings(found: Any) -> bool:
 
 def _imported(entry: EntryPoint) -> Any:
     try:
-        return _within(IMPORT_SECONDS, entry.load)
-    except queue.Empty:
+        return limited(entry.value, IMPORT_SECONDS, entry.load)
+    except HangsError:
         raise _unusable(entry, f"its import takes longer than {IMPORT_SECONDS:g} s") from None
     except DmwatchError as error:
         raise PluginError(error.what, because=error.because, hint=error.hint) from error
@@ -229,25 +249,3 @@ def _unusable(entry: EntryPoint, because: str) -> PluginError:
 
 def _said(error: BaseException) -> str:
     return shorten(f"{type(error).__name__}: {error}".removesuffix(": "))
-
-
-def _within(limit: float, function: Callable[[], Any]) -> Any:
-    """Call a function on a thread that is left behind at the limit.
-
-    Raises:
-        queue.Empty: at the limit.
-        BaseException: what the function raised.
-    """
-    answer: queue.SimpleQueue[tuple[Any, BaseException | None]] = queue.SimpleQueue()
-
-    def call() -> None:
-        try:
-            answer.put((function(), None))
-        except BaseException as error:  # noqa: BLE001 - it is raised where it is waited for
-            answer.put((None, error))
-
-    threading.Thread(target=call, name="dmwatch-import", daemon=True).start()
-    value, error = answer.get(timeout=limit)
-    if error is not None:
-        raise error
-    return value

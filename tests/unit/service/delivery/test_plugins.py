@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from dmwatch.errors import DmwatchError
 from dmwatch.service.config import ConfigError
-from dmwatch.service.delivery import PluginError, installed, load, plugins
+from dmwatch.service.delivery import PluginError, installed, limited, load, plugins
 from dmwatch.service.delivery.plugins import StandIn, load_all
 from dmwatch.service.settings import HandlerTable
 
@@ -30,6 +32,7 @@ Install = Callable[..., None]
 def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
     """install(code, name, package): a package whose entry point `name` is `Made` in that code."""
     monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(limited, "_hung", {})
 
     def make(code: str, name: str = "made", package: str = "made_up") -> None:
         (tmp_path / f"{package}.py").write_text(code)
@@ -93,6 +96,56 @@ def test_code_that_cannot_be_loaded_is_a_sentence(
     assert caught.value.what == "the handler 'made' of made_up 2.5 cannot be loaded"
     assert because in caught.value.because
     assert caught.value.hint
+
+
+HANGING_SETTINGS = """
+import threading
+from pydantic import field_validator
+from dmwatch.handlers import HandlerSettings
+class Hanging(HandlerSettings):
+    x: int
+    @field_validator("x")
+    def wait(cls, x):
+        threading.Event().wait(5)
+class Made(Handler):
+    Settings = Hanging
+    async def handle(self, event): pass
+"""
+
+
+@pytest.mark.parametrize(
+    ("code", "own"),
+    [("import threading; threading.Event().wait(5)", {}), (GOOD + HANGING_SETTINGS, {"x": 1})],
+)
+def test_what_hangs_is_waited_for_once(
+    install: Install, monkeypatch: pytest.MonkeyPatch, code: str, own: dict[str, Any]
+) -> None:
+    install(code)
+    monkeypatch.setattr(plugins, "IMPORT_SECONDS", 0.5)
+    began = time.monotonic()
+    for name in ("a", "b", "c", "d"):
+        with pytest.raises(PluginError, match="takes longer than"):
+            load(name, table(**own))
+    assert time.monotonic() - began < 2
+
+
+@pytest.mark.parametrize("text", ["[dmwatch.handlers]\nmade\n", "[x\n=", b"\xff\xfe"])
+def test_a_package_whose_entry_points_cannot_be_read_hides_no_other(
+    install: Install, tmp_path: Path, text: str | bytes
+) -> None:
+    install(GOOD)
+    install(GOOD, package="broken")
+    broken = tmp_path / "broken-2.5.dist-info" / "entry_points.txt"
+    broken.write_bytes(text if isinstance(text, bytes) else text.encode())
+    assert [found.name for found in installed()] == ["exec", "file", "log", "made", "webhook"]
+    assert load("mine", table()).kind.__module__ == "made_up"
+
+
+def test_a_package_without_metadata_is_an_unknown_one(install: Install, tmp_path: Path) -> None:
+    install(GOOD)
+    (tmp_path / "made_up-2.5.dist-info" / "METADATA").unlink()
+    assert "an unknown package" in {found.origin for found in installed()}
+    assert load("mine", table()).kind.__module__ == "made_up"
 
 
 def test_a_missing_extra_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
