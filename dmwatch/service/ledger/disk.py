@@ -12,13 +12,14 @@ import contextlib
 import sqlite3
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TypeVar
 
 from dmwatch.errors import DmwatchError
 from dmwatch.monitor.workers import StuckError, Workers
 from dmwatch.service.ledger.lock import Lock
 from dmwatch.service.ledger.reader import Reader
-from dmwatch.service.ledger.store import Batch, Kept, Store, error_code, read_only
+from dmwatch.service.ledger.store import Batch, Kept, Store, error_code, read_only, real
 
 T = TypeVar("T")
 _WRITER, _READER, _LOCK = "the journal", "the journal's history", "the journal's lock"
@@ -74,7 +75,7 @@ class Disk:
     def __init__(self, store: Store, pace: Pace) -> None:
         self._store = store
         self._pace = pace
-        self._lock = Lock(store.path.with_name(store.path.name + ".lock"))
+        self._lock = Lock(_beside(store.path))
         self._reader = Reader(store.path, store=store)
         self._writers = Workers(limit=1, on_late=lambda _: self._back.set())
         self._readers = Workers(limit=1)
@@ -178,8 +179,13 @@ class Disk:
             # where there can be no lock, the store says why
             self._store.path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
             if not self._lock.held:
+                self._lock = Lock(_beside(real(self._store.path)))
                 self._lock.take()
         return self._store.open()
+
+
+def _beside(path: Path) -> Path:
+    return path.with_name(path.name + ".lock")
 
 
 async def _told(call: Awaitable[T]) -> T:

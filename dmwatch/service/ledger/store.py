@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import math
 import os
 import sqlite3
@@ -10,7 +11,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -88,7 +89,9 @@ class Store:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._connection: sqlite3.Connection | None = None
+        self._inode = (0, 0)
         self._damaged = False
+        self._aside: Path | None = None
         # reading and writing take turns on the one connection
         self._turn = threading.RLock()
 
@@ -102,7 +105,11 @@ class Store:
         if not self._turn.acquire(timeout=TURN_SECONDS):
             raise sqlite3.OperationalError("it is being written for too long")
         try:
-            yield self._connection
+            if self._connection is None:
+                yield None
+            else:
+                with self._noting_damage():
+                    yield self._connection
         finally:
             self._turn.release()
 
@@ -118,19 +125,19 @@ class Store:
             self.close()
             try:
                 if not self._damaged:
-                    return self._open(None)
+                    return self._open()
             except sqlite3.DatabaseError as error:
                 if error_code(error) not in _DAMAGED:
                     raise
-            kept = self._open(self._set_aside())
-            self._damaged = False
-            return kept
+            self._aside, self._damaged = self._set_aside(), False
+            return self._open()
 
     def write(self, batch: Batch) -> None:
         """Write a batch, durably.
 
         Raises:
             sqlite3.Error: it was not written.
+            OSError: as sqlite3.Error.
         """
         with self._transaction() as connection:
             if batch.replacing is not None:
@@ -153,6 +160,7 @@ class Store:
 
         Raises:
             sqlite3.Error: it could not be done.
+            OSError: as sqlite3.Error.
         """
         oldest = int((time.time() - keep) * 1e6)
         with self._transaction() as connection:
@@ -168,7 +176,7 @@ class Store:
                     (min(TRIM_ROWS, _too_many(connection, size)),),
                 ).rowcount
         # a script: it has to be stepped to its end, and gives no rows that could be fetched
-        with self._turn:
+        with self._turn, self._noting_damage():
             connection.executescript(f"pragma incremental_vacuum({TRIM_ROWS})")
         return rows > 0
 
@@ -186,25 +194,42 @@ class Store:
                 self._connection = None
 
     @contextmanager
+    def _noting_damage(self) -> Iterator[None]:
+        """Not every fault is met when the file is opened: the next time it is set aside."""
+        try:
+            yield
+        except sqlite3.Error as error:
+            self._damaged = self._damaged or error_code(error) in _DAMAGED
+            raise
+
+    @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
-        with self._turn:
-            connection = self._connection
-            if connection is None:
-                raise sqlite3.OperationalError("the journal is not open")
+        with self._turn, self._noting_damage():
+            connection = self._usable()
             if connection.in_transaction:
                 connection.execute("rollback")  # an earlier call was given up halfway
             connection.execute("begin immediate")
             try:
                 yield connection
                 connection.execute("commit")
-            except BaseException as error:
-                # not every fault is met when it is opened
-                self._damaged = isinstance(error, sqlite3.Error) and error_code(error) in _DAMAGED
+            except BaseException:
                 if connection.in_transaction:
                     connection.execute("rollback")
                 raise
 
-    def _open(self, damaged: Path | None) -> Kept:
+    def _usable(self) -> sqlite3.Connection:
+        if self._connection is None:
+            raise sqlite3.OperationalError("the journal is not open")
+        if self._damaged:
+            error = sqlite3.DatabaseError("damage was met while reading")
+            error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+            raise error
+        if not self.path.exists() or _inode(self.path) != self._inode:
+            # SQLite would go on with a file that nobody can find any more
+            raise OSError(errno.ESTALE, "its file was removed, or another one was put in its place")
+        return self._connection
+
+    def _open(self) -> Kept:
         _make(self.path)
         connection = sqlite3.connect(
             self.path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
@@ -217,7 +242,7 @@ class Store:
             schema.migrate(connection, self.path)
             connection.execute("pragma synchronous = full")
             connection.execute(f"pragma journal_size_limit = {_WAL_LIMIT}")
-            kept = read_kept(connection, damaged)
+            kept = replace(read_kept(connection), damaged=self._aside)
             # a file that can only be read is found out now
             connection.execute("begin immediate")
             connection.execute("update numbers set one = 1")
@@ -225,14 +250,15 @@ class Store:
         except BaseException:
             connection.close()
             raise
-        self._connection = connection
+        self._connection, self._inode, self._aside = connection, _inode(self.path), None
         return kept
 
     def _set_aside(self) -> Path:
         suffix = f".damaged-{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}"
-        aside = self.path.with_name(self.path.name + suffix)
+        path = real(self.path)
+        aside = path.with_name(path.name + suffix)
         for more in ("", "-wal", "-shm"):
-            part = self.path.with_name(self.path.name + more)
+            part = path.with_name(path.name + more)
             if part.exists():
                 part.rename(aside.with_name(aside.name + more))
         return aside
@@ -243,7 +269,7 @@ def error_code(error: sqlite3.Error) -> int:
     return int(getattr(error, "sqlite_errorcode", 0)) & 0xFF
 
 
-def read_kept(connection: sqlite3.Connection, damaged: Path | None = None) -> Kept:
+def read_kept(connection: sqlite3.Connection) -> Kept:
     """What an earlier daemon left."""
     epoch, sequence, position = connection.execute(
         "select epoch, sequence, position from numbers"
@@ -251,7 +277,7 @@ def read_kept(connection: sqlite3.Connection, damaged: Path | None = None) -> Ke
     (last,) = connection.execute("select coalesce(max(position), 0) from events").fetchone()
     cursors = dict(connection.execute("select handler, position from cursors"))
     texts = [text for (text,) in connection.execute("select condition from standing")]
-    return Kept(epoch, sequence, max(position, last), cursors, _conditions(texts), damaged)
+    return Kept(epoch, sequence, max(position, last), cursors, _conditions(texts))
 
 
 def read_only(path: Path) -> Kept:
@@ -272,16 +298,41 @@ def connect_read_only(path: Path, *, alone: bool = False) -> sqlite3.Connection:
         path: of the journal.
         alone: nobody writes it: no lock is needed, and no file beside it.
     """
-    uri = f"{path.absolute().as_uri()}?mode=ro{'&immutable=1' if alone else ''}"
-    return sqlite3.connect(
-        uri, uri=True, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
+    # with a log beside it, what SQLite keeps of that in a third file has to be kept in memory
+    in_memory = not alone and _is_read_only(path)
+    how = "&immutable=1" if alone else "&vfs=unix-none" if in_memory else ""
+    connection = sqlite3.connect(
+        f"{path.absolute().as_uri()}?mode=ro{how}",
+        uri=True,
+        timeout=BUSY_SECONDS,
+        isolation_level=None,
+        check_same_thread=False,
     )
+    if in_memory:
+        connection.execute("pragma locking_mode = exclusive")
+    return connection
 
 
 def alone(path: Path) -> bool:
     """Whether nobody has the journal open: it has no log beside it."""
+    path = real(path)
     wal = path.with_name(path.name + "-wal")
     return not wal.exists() or wal.stat().st_size == 0
+
+
+def real(path: Path) -> Path:
+    """Where the file lies, and what SQLite puts beside it; the path may be a link."""
+    return Path(os.path.realpath(path))
+
+
+def _is_read_only(path: Path) -> bool:
+    """Whether nobody can write there, whoever it is."""
+    return bool(os.statvfs(path).f_flag & os.ST_RDONLY)
+
+
+def _inode(path: Path) -> tuple[int, int]:
+    found = path.stat()
+    return found.st_dev, found.st_ino
 
 
 def _conditions(texts: list[str]) -> tuple[Condition, ...]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sqlite3
+import subprocess
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -11,8 +13,10 @@ from typing import Any
 
 import pytest
 
-from dmwatch.errors import DmwatchError
-from dmwatch.service.ledger import schema
+from dmwatch.errors import AlreadyRunningError, DmwatchError
+from dmwatch.service.ledger import Wanted, schema
+from dmwatch.service.ledger.disk import Disk, JournalError, Pace
+from dmwatch.service.ledger.offline import recorded
 from dmwatch.service.ledger.schema import ForeignError, NewerError
 from dmwatch.service.ledger.store import Batch, Kept, Store, read_only
 
@@ -146,6 +150,141 @@ async def test_damage_that_is_met_while_writing_leads_to_a_new_journal(
         page = await life.ledger.history.page(0)
     assert [row.json for row in page.rows if "meanwhile" in row.json or "after" in row.json]
     assert any("it was damaged" in event.summary for event in life.own)
+
+
+async def test_damage_that_is_met_while_reading_leads_to_a_new_journal(
+    live: Any, say: Any, until: Any, path: Path
+) -> None:
+    async with live() as life:
+        await life.tell(*say.events(600))
+    spoil(path, size_of(path) // 2 // 4096 * 4096, 6)
+    async with live() as life:
+        assert await read_all(life) is False
+        await life.tell(say.event("after"))
+        await until(lambda: [event.state for event in life.own][-1] == "cleared")
+        assert await read_all(life) is True
+        assert "it was damaged: it is kept as" in life.own[-1].summary
+
+
+async def read_all(life: Any) -> bool:
+    """Whether everything can be read that was told."""
+    position = 0
+    try:
+        while position < life.ledger.history.position:
+            position = (await life.ledger.history.page(position)).last
+    except JournalError:
+        return False
+    return True
+
+
+def moved(path: Path) -> None:
+    os.rename(path, f"{path}.before")  # noqa: PTH104
+
+
+def replaced(path: Path) -> None:
+    os.rename(path, f"{path}.before")  # noqa: PTH104
+    path.touch()
+
+
+@pytest.mark.parametrize("leave", [Path.unlink, moved, replaced])
+async def test_a_journal_that_is_taken_away_is_told_and_begun_anew_with_what_stands(
+    live: Any, say: Any, until: Any, path: Path, leave: Callable[[Path], None]
+) -> None:
+    async with live() as life:
+        await life.tell(say.raised(), *say.events(3))
+        life.ledger.cursor("log", 3)
+        await life.ledger.flush()
+        leave(path)
+        await life.tell(say.event("meanwhile"))
+        await until(lambda: life.ledger.on_disk)
+        await life.tell(say.event("after"))
+        assert "its file was removed, or another one was put in its place" in life.own[0].summary
+    last = life.told[-1]
+    async with live() as life:
+        assert [c.type for c in life.ledger.standing()] == ["raid.leg-failed"]
+        assert [e.event.summary for e in await life.owed("log")][-1] == "after"
+        assert (life.ledger.epoch, life.ledger.sequence) == (
+            last.event.id.split("-")[0],
+            last.event.sequence,
+        )
+
+
+def as_a_kill_leaves_it(store: Store, to: Path) -> None:
+    """The file and its log, beside each other."""
+    shutil.copy(store.path, to)
+    shutil.copy(f"{store.path}-wal", f"{to}-wal")
+
+
+def test_a_journal_behind_a_link_is_read_with_its_log(path: Path, tmp_path: Path) -> None:
+    store = Store(path)
+    store.open()
+    store.write(Batch("0123456789ab", 7, 9, cursors={"log": 3}))
+    folder = tmp_path / "elsewhere"
+    folder.mkdir()
+    as_a_kill_leaves_it(store, folder / "real.db")
+    store.close()
+    link = tmp_path / "link.db"
+    link.symlink_to(folder / "real.db")
+    assert read_only(link) == Kept("0123456789ab", 7, 9, {"log": 3})
+    assert list(recorded(link, "1970-01-01", Wanted())) == []
+
+
+async def test_a_journal_behind_another_name_is_the_same_journal(
+    live: Any, say: Any, path: Path, tmp_path: Path
+) -> None:
+    link = tmp_path / "link.db"
+    link.symlink_to(path)
+    async with live() as life:
+        await life.tell(say.event())
+        other = Disk(Store(link), Pace())
+        with pytest.raises(AlreadyRunningError):
+            await other.open()
+        await other.close()
+
+
+def test_a_killed_ones_journal_is_read_where_nothing_can_be_written_at_all(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = Store(path)
+    store.open()
+    store.write(Batch("0123456789ab", 7, 9, cursors={"log": 3}))
+    folder = tmp_path / "read-only"
+    folder.mkdir()
+    copy = folder / "events.db"
+    as_a_kill_leaves_it(store, copy)
+    store.close()
+    before = {file: content(file) for file in folder.iterdir()}
+
+    class Mount:
+        f_flag = os.ST_RDONLY
+
+    monkeypatch.setattr(os, "statvfs", lambda _: Mount)
+    assert read_only(copy) == Kept("0123456789ab", 7, 9, {"log": 3})
+    assert list(recorded(copy, "1970-01-01", Wanted())) == []
+    assert {file: content(file) for file in folder.iterdir()} == before
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounts a file system")
+def test_a_killed_ones_journal_is_read_from_a_file_system_that_can_only_be_read(
+    path: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "mounted"
+    folder.mkdir()
+    store = Store(path)
+    store.open()
+    store.write(Batch("0123456789ab", 7, 9, cursors={"log": 3}))
+    as_a_kill_leaves_it(store, tmp_path / "kept.db")
+    store.close()
+    if subprocess.run(["mount", "-t", "tmpfs", "none", folder], check=False).returncode:
+        pytest.skip("nothing can be mounted here")
+    try:
+        for suffix in ("", "-wal"):
+            shutil.copy(tmp_path / f"kept.db{suffix}", folder / f"events.db{suffix}")
+        subprocess.run(["mount", "-o", "remount,ro", folder], check=True)
+        assert read_only(folder / "events.db") == Kept("0123456789ab", 7, 9, {"log": 3})
+        assert list(recorded(folder / "events.db", "1970-01-01", Wanted())) == []
+    finally:
+        subprocess.run(["umount", folder], check=True)
 
 
 # what is too old, or too much
