@@ -10,6 +10,7 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 
+from dmwatch.errors import DmwatchError
 from dmwatch.events import Event
 from dmwatch.service.delivery.limits import log
 from dmwatch.service.entry import Entry
@@ -137,8 +138,12 @@ class Inbox:
             self._backlog = None
             self._hold_cursor()
             raise
-        except Exception:  # noqa: BLE001 - a journal at fault must not end the lane
-            log.exception("what was recorded before cannot be read: going on with what comes")
+        except Exception as error:  # noqa: BLE001 - a journal at fault must not end the lane
+            log.error(
+                "what was recorded before cannot be read: going on with what comes",
+                problem=str(error),
+                exc_info=None if isinstance(error, DmwatchError) else error,
+            )
             self._hold_cursor()
             return None
 

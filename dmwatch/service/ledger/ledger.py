@@ -84,6 +84,8 @@ class Ledger:
         self._cursors: dict[str, int] = {}
         self._unwritten: set[str] = set()
         self._handlers: set[str] = set()
+        self._held: set[str] = set()
+        self._blind = False
         self._waiting: deque[Event] = deque()
         self._wake, self._idle, self._room = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
@@ -170,7 +172,7 @@ class Ledger:
     def cursor(self, handler: str, position: int) -> None:
         """A handler is done with every event up to a position."""
         self._handlers.add(handler)
-        if self._cursors.get(handler, -1) >= position:
+        if handler in self._held or self._cursors.get(handler, -1) >= position:
             return
         self._cursors[handler] = position
         self._unwritten.add(handler)
@@ -192,8 +194,6 @@ class Ledger:
     async def _backlog(self, handler: str, after: int) -> AsyncIterator[Entry]:
         while after < self._began:
             page = await self._owed(handler, after)
-            if page is None:
-                return
             for row in page.rows:
                 entry = self._entry(row)
                 if entry is not None:
@@ -207,6 +207,7 @@ class Ledger:
             kept = await self._disk.open()
         except JournalError as error:
             found = await self._disk.salvage()
+            self._blind = found is None
             kept = found or Kept(position=unknown_position())
             self._take_over(kept, Numbers(new_epoch(), 0, kept.position))
             self._go_on_from_memory(error, kept.position + 1)
@@ -332,27 +333,43 @@ class Ledger:
         kept = await self._disk.open()
         if kept.damaged:
             self._fail(f"it was damaged: it is kept as {kept.damaged}, and a new one is begun")
+        if self._blind:
+            self._hold_cursors(kept)
         after, replacing = tail.begin - 1, tail.begin
         while len(rows := tail.after(after, BATCH)) == BATCH:
             after = rows[-1].position
             await self._disk.write(Batch("", 0, after, rows, replacing=replacing))
             replacing = after + 1
         async with self._gate:
-            numbers, cursors = self._numbers, dict(self._cursors)
-            await self._disk.write(
-                Batch(
-                    *(numbers.epoch, numbers.sequence, numbers.position),
-                    rows=tail.after(after, BATCH + WAITING),
-                    standing=self._standing.all,
-                    whole=True,
-                    cursors=cursors,
-                    replacing=replacing,
-                )
-            )
+            await self._write_rest(tail, after, replacing)
             self.history.tail = None
         if tail.dropped:
             self._fail(f"{tail.dropped} events are not in it, more than memory was to hold")
         self._own.cleared(JOURNAL_FAILING)
+
+    async def _write_rest(self, tail: Tail, after: int, replacing: int) -> None:
+        numbers = self._numbers
+        rest = Batch(
+            *(numbers.epoch, numbers.sequence, numbers.position),
+            rows=tail.after(after, BATCH + WAITING),
+            standing=self._standing.all,
+            whole=True,
+            cursors=dict(self._cursors),
+            replacing=replacing,
+        )
+        try:
+            await self._disk.write(rest)
+        except JournalError:
+            # given up, it may be done all the same: the next start would go on with these numbers
+            numbers.anew([])
+            raise
+
+    def _hold_cursors(self, kept: Kept) -> None:
+        """What handlers are owed was not known when this life began: the next one brings it."""
+        self._blind = False
+        owed = {name: at for name, at in kept.cursors.items() if at < kept.position}
+        self._cursors |= owed
+        self._held = set(owed)
 
     # cursors, and what is too old
 
@@ -398,17 +415,21 @@ class Ledger:
 
     # reading back
 
-    async def _owed(self, handler: str, after: int) -> Page | None:
-        for _ in range(_BACKLOG_TRIES):
+    async def _owed(self, handler: str, after: int) -> Page:
+        tries = 1
+        while True:
             try:
                 return await self.history.page_until(after, self._began)
             except JournalError as error:
-                problem = error.problem
+                if tries == _BACKLOG_TRIES:
+                    self._log.error(
+                        "a handler's missed events cannot be read",
+                        handler=handler,
+                        problem=error.problem,
+                    )
+                    raise
+            tries += 1
             await asyncio.sleep(self._pace.retry_first)
-        self._log.error(
-            "a handler's missed events cannot be read", handler=handler, problem=problem
-        )
-        return None
 
     def _entry(self, row: Row) -> Entry | None:
         try:

@@ -2,8 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
+import sqlite3
 from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 from typing import Any
+
+import pytest
+
+from dmwatch.service.delivery.inbox import Inbox
+from dmwatch.service.ledger.disk import JournalError
 
 Rows = Callable[[str], list[tuple[Any, ...]]]
 
@@ -91,3 +101,66 @@ async def test_an_event_that_cannot_be_read_back_does_not_keep_the_others(
         connection.execute("update events set event = '{' where position = 2")
     async with live() as life:
         assert [entry.position for entry in await life.owed("log")] == [1, 3]
+
+
+def refuse(*_: Any) -> None:
+    raise sqlite3.OperationalError("disk I/O error")
+
+
+def inbox(life: Any, handler: str) -> Inbox:
+    """As the dispatcher makes it."""
+    passed = partial(life.ledger.cursor, handler)
+    return Inbox(100, lambda _: True, passed, lambda: None, life.ledger.backlog(handler))
+
+
+async def test_what_cannot_be_read_back_now_stays_owed_while_the_handler_is_told_what_comes(
+    live: Any, say: Any
+) -> None:
+    async with live() as life:
+        await life.tell(*say.events(5))
+        life.ledger.cursor("pager", 2)
+    async with live() as life:
+        life.ledger._disk._reader.page = refuse
+        with pytest.raises(JournalError):
+            await life.owed("pager")
+        waiting = inbox(life, "pager")
+        await life.tell(say.event("live"))
+        waiting.put(life.told[-1])
+        async with asyncio.timeout(30):
+            entry = await waiting.next()
+        assert entry is not None
+        assert entry.event.summary == "live"
+        waiting.done()
+    async with live() as life:
+        assert [entry.event.summary for entry in await life.owed("pager")] == [
+            *"234",
+            "live",
+        ]
+
+
+async def test_what_was_owed_when_the_journal_could_not_be_read_at_the_start_stays_owed(
+    live: Any, say: Any, until: Any, path: Path
+) -> None:
+    async with live() as life:
+        await life.tell(*say.events(5))
+        life.ledger.cursor("pager", 2)
+        life.ledger.cursor("log", 5)
+    os.rename(path, f"{path}.aside")  # noqa: PTH104
+    disk = life.disk
+    disk.fail(sqlite3.SQLITE_CANTOPEN)
+    async with live(disk) as life:
+        for handler in ("pager", "log"):
+            assert await life.owed(handler) == []
+        await life.tell(say.event("meanwhile"))
+        os.rename(f"{path}.aside", path)  # noqa: PTH104
+        disk.work()
+        await until(lambda: life.ledger.on_disk)
+        await life.ledger.flush()
+        for handler in ("pager", "log"):
+            life.ledger.cursor(handler, life.positions[-1])
+    told = life.summaries
+    assert "meanwhile" in told
+    async with live() as life:
+        owed = [entry.event.summary for entry in await life.owed("pager")]
+        assert owed == ["2", "3", "4", *told]
+        assert await life.owed("log") == []

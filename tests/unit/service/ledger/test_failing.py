@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -142,6 +143,38 @@ async def test_ids_are_not_given_twice_when_the_way_back_is_cut_off_in_the_middl
         await after.tell(say.event())
         assert not set(after.ids) & set(life.ids)
         assert after.positions[0] > 256
+
+
+async def test_ids_are_not_given_twice_when_the_last_step_back_is_given_up_and_done_all_the_same(
+    live: Any, say: Any, until: Any, rows: Rows
+) -> None:
+    go_on, entered = threading.Event(), threading.Event()
+
+    def hangs(batch: Any) -> None:
+        if batch.whole:
+            entered.set()
+            go_on.wait(60)
+
+    async with live(hasty=True) as life:
+        life.disk.fail(sqlite3.SQLITE_FULL)
+        await life.tell(*say.events(3))
+        life.disk.before_commit = hangs
+        life.disk.work()
+        await until(lambda: entered.is_set() and steps(life)[-1][0] == "changed")
+        await life.tell(*say.events(3, first=3))
+        life.disk.fail(sqlite3.SQLITE_FULL)
+        go_on.set()
+        await until(lambda: not life.ledger._disk.hangs)
+        # were it killed now, the next one would go on after these
+        ((epoch, sequence),) = rows("select epoch, sequence from numbers")
+        assert f"{epoch}-{sequence}" in life.ids
+        assert f"{epoch}-{sequence + 1}" not in life.ids
+        assert len(set(life.ids)) == len(life.ids)
+        life.disk.before_commit = lambda _: None
+        life.disk.work()
+        await until(lambda: life.ledger.on_disk)
+    kept = rows("select epoch || '-' || sequence from events order by position")
+    assert [id_ for (id_,) in kept] == life.ids
 
 
 async def test_a_start_without_a_journal_that_can_be_opened_goes_on_from_memory(
