@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -21,9 +22,10 @@ def answer(question: str) -> dict[str, Any] | None:
         question: conditions, handlers, coverage or health.
     """
     path = socket_path()
-    if not path.exists():
+    # nothing of the daemon is needed where none runs; unlike Path.exists it says no where a folder
+    # on the way is closed to us
+    if not os.path.exists(path):  # noqa: PTH110
         return None
-    # nothing of the daemon is needed where none runs
     from dmwatch.service.stream.client import (  # noqa: PLC0415
         NoDaemonError,
         SocketNotPermittedError,

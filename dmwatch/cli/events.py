@@ -11,6 +11,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import click
+from pydantic import ValidationError
 
 from dmwatch.cli.failure import MayNotReadError, NoJournalError
 from dmwatch.cli.output import print_line
@@ -139,7 +140,11 @@ def _show(line: str, *, as_json: bool) -> None:
     if as_json:
         print_line(line)
         return
-    event = Event.model_validate_json(line)
+    try:
+        event = Event.model_validate_json(line)
+    except ValidationError:
+        print_line(line)  # of another dmwatch, told before this one was here
+        return
     if event.type != "dmwatch.heartbeat":
         print_line(text_line(event, dated=True))
 

@@ -45,6 +45,16 @@ def parse(text: str, now: datetime | None = None) -> EventId | datetime:
         ) from None
 
 
+def fixed(text: str) -> str:
+    """The same place, also when it is read later: a span back from now as a time.
+
+    Raises:
+        SinceError: as `parse`.
+    """
+    place = parse(text)
+    return place.isoformat() if isinstance(place, datetime) else str(place)
+
+
 def _time(text: str, now: datetime) -> datetime:
     try:
         found = datetime.fromisoformat(text)

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import socket
+import struct
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,6 +17,7 @@ from dmwatch.errors import DmwatchError
 LIMIT = 15.0
 """So many seconds may an answer take."""
 PAUSE_FIRST, PAUSE_LONGEST = 0.2, 2.0
+_TIMEVAL = struct.Struct("@ll")
 
 
 class NoDaemonError(DmwatchError):
@@ -103,6 +105,8 @@ class _Listening:
         self._on_gap = on_gap
         self._last: dict[str, Any] | None = None
         self._seen: set[str] = set()
+        self._pause = PAUSE_FIRST
+        self._said = ""
         self.cut_off = False
 
     def connect(self) -> socket.socket:
@@ -110,17 +114,19 @@ class _Listening:
 
     def reconnect(self) -> socket.socket:
         """Connect again, however long it takes."""
-        pause = PAUSE_FIRST
         if self.cut_off:
-            time.sleep(PAUSE_FIRST)
+            self._wait()
         else:
             self._on_gap("the daemon has gone: waiting for it")
         while True:
             try:
                 return self.connect()
             except NoDaemonError:
-                time.sleep(pause)
-                pause = min(2 * pause, PAUSE_LONGEST)
+                self._wait()
+
+    def _wait(self) -> None:
+        time.sleep(self._pause)
+        self._pause = min(2 * self._pause, PAUSE_LONGEST)
 
     def lines(self, connection: socket.socket) -> Iterator[str]:
         """The events that come, until the connection ends."""
@@ -137,6 +143,7 @@ class _Listening:
 
     def _heard(self, event: dict[str, Any]) -> None:
         self._seen.clear()
+        self._pause, self._said = PAUSE_FIRST, ""
         self._last = event
         self._request["since"] = event["id"]
 
@@ -144,6 +151,7 @@ class _Listening:
         if said.get("resume_from"):
             self._request["since"] = said["resume_from"]
             self.cut_off = True
+            self._why_cut_off(said["error"])
         elif "oldest" in said and self._last is not None:
             # its id is gone: from the same time on, where the last one may come once more
             self._on_gap(f"events may be missing here: {said['error']}")
@@ -152,6 +160,11 @@ class _Listening:
             self.cut_off = True
         else:
             raise RefusedError(said)
+
+    def _why_cut_off(self, sentence: str) -> None:
+        if sentence not in ("overflow", self._said):
+            self._said = sentence
+            self._on_gap(f"{sentence}: trying again")
 
 
 def _whole_lines(stream: Any) -> Iterator[bytes]:
@@ -163,6 +176,8 @@ def _whole_lines(stream: Any) -> Iterator[bytes]:
 
 def _connected(path: Path, request: dict[str, Any]) -> socket.socket:
     made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    # connecting waits, too, where a daemon that stands still has many who wait already
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _TIMEVAL.pack(int(LIMIT), 0))
     try:
         made.connect(os.fspath(path))
         made.sendall(json.dumps(request).encode() + b"\n")
@@ -184,5 +199,11 @@ def _why(path: Path, error: OSError) -> DmwatchError:
             f"no daemon listens on {path}",
             because="`dmwatch run` is not running, or uses another [stream] socket",
             hint="systemctl start dmwatch",
+        )
+    if isinstance(error, BlockingIOError):
+        return NoDaemonError(
+            f"no daemon takes the connection on {path}",
+            because=f"it has stood still for {LIMIT:g} s, and others wait",
+            hint="systemctl status dmwatch",
         )
     return DmwatchError(f"the daemon's socket {path} cannot be used", because=str(error))

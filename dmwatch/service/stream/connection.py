@@ -15,7 +15,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from dmwatch.errors import DmwatchError
-from dmwatch.service.ledger import Row
+from dmwatch.service.ledger import Row, since
 from dmwatch.service.ledger.reader import Page
 from dmwatch.service.stream import requests
 from dmwatch.service.stream.listening import peer
@@ -171,8 +171,9 @@ class Connection(asyncio.Protocol):
     async def _tell(self, subscription: Subscription) -> None:
         self._wanted = subscription.wanted.test
         if subscription.since is not None:
-            self._position = await self._history.start(subscription.since)
-            self._resume_from = None
+            # until it is told the first event it has to begin there again
+            self._resume_from = since.fixed(subscription.since)
+            self._position = await self._history.start(self._resume_from)
         while self._position < self._history.position:
             page = await self._history.page(self._position, self._wanted)
             self._send(page)

@@ -71,7 +71,7 @@ def problem(error: Exception, resume_from: str | None = None) -> dict[str, Any]:
 
     Args:
         error: a DmwatchError, or a fault of our own, of which no more is said.
-        resume_from: the last event that it was told, where it was told any.
+        resume_from: the last event that it was told, or else where it wanted to begin.
     """
     sentence = str(error) if isinstance(error, DmwatchError) else "the daemon failed: see its log"
     said: dict[str, Any] = {"error": sentence}

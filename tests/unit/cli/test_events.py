@@ -7,12 +7,14 @@ import json
 import os
 import re
 import signal
+import socket
+import sqlite3
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
@@ -230,6 +232,22 @@ def test_without_a_daemon_it_says_that_this_is_the_journal(daemon: Daemon, event
     assert sorted(file.name for file in daemon.journal.path.parent.iterdir()) == before
 
 
+def test_an_event_of_another_dmwatch_is_shown_as_it_was_told(
+    daemon: Daemon, events: Dmwatch
+) -> None:
+    daemon.start()
+    daemon.tell("one", "two")
+    daemon.stop()
+    other = json.dumps({"id": "0123456789ab-1", "what": "a later one knows"})
+    connection = sqlite3.connect(daemon.journal.path)
+    connection.execute("update events set event = ? where sequence = 1", (other,))
+    connection.commit()
+    connection.close()
+    first, second = events().out.splitlines()
+    assert first == other
+    assert second.endswith("vg/a: two")
+
+
 def test_without_a_daemon_and_without_a_journal_it_is_3(daemon: Daemon, events: Dmwatch) -> None:
     ran = events()
     assert (ran.code, ran.out) == (3, "")
@@ -381,6 +399,30 @@ def test_a_client_that_is_told_to_go_on_elsewhere_does(daemon: Daemon, tmp_path:
     assert asked[1]["since"] == ids[4]
 
 
+def test_a_journal_that_cannot_be_read_now_is_told_once_and_tried_again(
+    daemon: Daemon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    daemon.start()
+    daemon.tell("one", "two", "three")
+    reader = daemon._ledger._disk._reader
+    page, fails = reader.page, iter([True, True, True, False])
+
+    def breaks(*arguments: Any) -> Any:
+        if next(fails, False):
+            raise sqlite3.OperationalError("disk I/O error")
+        return page(*arguments)
+
+    monkeypatch.setattr(reader, "page", breaks)
+    monkeypatch.setattr(client, "PAUSE_FIRST", 0.01)
+    remarks: list[str] = []
+    lines = list(
+        client.events(daemon.settings.socket, {"since": "1h"}, follow=False, on_gap=remarks.append)
+    )
+    assert [json.loads(line)["id"] for line in lines] == [event.id for event in daemon.told]
+    (remark,) = remarks
+    assert remark.startswith("the journal cannot be used now")
+
+
 class Overflowing:
     """A connection that ends in an overflow."""
 
@@ -413,7 +455,17 @@ def test_conditions_are_the_daemons_where_one_runs(daemon: Daemon, dmwatch: Dmwa
         "warning  vg/a: leg 2 failed  (raid.mismatches [2])",
     ]
     assert ran.err == "2 conditions\n"
-    assert dmwatch("conditions", "other", "--json").json == []
+    assert dmwatch("conditions", "other*", "--json").json == []
+
+
+@pytest.mark.parametrize("command", ["conditions", "coverage"])
+def test_a_device_that_the_daemon_does_not_watch_is_3(
+    daemon: Daemon, dmwatch: Dmwatch, command: str
+) -> None:
+    daemon.start()
+    ran = dmwatch(command, "vg/a", "other")
+    assert (ran.code, ran.out) == (3, "")
+    assert ran.err.startswith("dmwatch: there is no device 'other'\n")
 
 
 def test_without_a_daemon_conditions_are_one_look(
@@ -469,6 +521,37 @@ def test_a_socket_that_nobody_serves_is_no_daemon(
     start = time.monotonic()
     assert dmwatch("conditions").code == 0
     assert time.monotonic() - start < 10
+
+
+def test_a_socket_in_a_folder_that_is_closed_to_us_is_no_daemon(
+    daemon: Daemon, kernel: FakeKernel, dmwatch: Dmwatch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = os.stat
+
+    def closed(path: Any, *more: Any, **named: Any) -> Any:
+        if str(path) == str(daemon.settings.socket):
+            raise PermissionError(13, "Permission denied")
+        return before(path, *more, **named)
+
+    monkeypatch.setattr(os, "stat", closed)
+    ran = dmwatch("conditions")
+    assert ran.code == 0
+    assert "not shown by one look" in ran.err
+
+
+def test_a_daemon_that_stands_still_while_others_wait_is_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client, "LIMIT", 1.0)
+    path = tmp_path / "socket"
+    with ExitStack() as open_:
+        listening = open_.enter_context(socket.socket(socket.AF_UNIX))
+        listening.bind(str(path))
+        listening.listen(1)
+        for _ in range(2):
+            open_.enter_context(socket.socket(socket.AF_UNIX)).connect(str(path))
+        with pytest.raises(client.NoDaemonError, match="has stood still for 1 s"):
+            client.ask(path, "health")
 
 
 @pytest.mark.parametrize("text", ["", "[stream]\n", "stream = 3\n", "[stream]\nsocket = 3\n", "no"])

@@ -202,6 +202,28 @@ async def test_a_journal_that_cannot_be_read_is_told_and_live_events_are_not_tou
         assert await live.summaries(1) == ["b"]
 
 
+@pytest.mark.parametrize("heard", [False, True])
+async def test_a_journal_that_cannot_be_read_now_is_begun_later_where_it_was_to_begin(
+    serve: Any, heard: bool
+) -> None:
+    async with serve() as service:
+        await service.tell_many(5)
+        reader = service.ledger._disk._reader
+        if heard:  # the filter lets nothing through, before it fails
+            reader.page = broken
+        else:
+            reader.position_of = reader.position_before = broken
+        before = datetime.now(UTC)
+        for since in (service.told[1].id, service.told[1].time.isoformat()):
+            client = await service.subscribed(since=since)
+            (said,) = await client.rest()
+            assert said["resume_from"] == since
+        client = await service.subscribed(since="2h", types=["none"])
+        (said,) = await client.rest()
+        back = datetime.fromisoformat(said["resume_from"]) - (before - timedelta(hours=2))
+        assert timedelta(0) <= back < timedelta(minutes=1)
+
+
 def broken(*_: Any) -> None:
     raise sqlite3.OperationalError("disk I/O error")
 
