@@ -109,13 +109,13 @@ class Waiting:
     """A condition that must stand a while before it is told.
 
     Attributes:
-        due: when it is told.
-        scope: see Scope.
+        found: as it was first seen.
+        since: when that was, on the caller's clock.
         initial: it was so when watching began.
     """
 
-    due: float
-    scope: Scope
+    found: Found
+    since: float
     initial: bool
 
 
@@ -171,11 +171,9 @@ class Conditions:
 
     def place(self, lines: frozenset[Scope]) -> None:
         """Give what was seeded the line that it belongs to, once the lines are known."""
-        by_type = {scope[1]: scope for scope in lines if scope is not None}
         for key in self._seeded:
             held = self._standing[key]
-            if held.found.scope is not None and held.found.target in by_type:
-                scope = by_type[held.found.target]
+            if held.found.scope is not None and (scope := _line_of(held.found, lines)):
                 self._standing[key] = replace(held, found=replace(held.found, scope=scope))
 
     @property
@@ -191,9 +189,13 @@ class Conditions:
         self._waiting = {
             key: waiting
             for key, waiting in self._waiting.items()
-            if key in found or not look.says(waiting.scope)
+            if key in found or not look.says(waiting.found.scope)
         }
         return cleared + raised
+
+    def interrupted(self, type_: str) -> None:
+        """What has waited to be told was over meanwhile: it has not stood so long."""
+        self._waiting = {key: held for key, held in self._waiting.items() if key[0] != type_}
 
     def clear_all(self, reason: Reason) -> list[Step]:
         """Clear everything: the device is gone, or not the same."""
@@ -220,7 +222,7 @@ class Conditions:
             for key, held in self._standing.items()
             if (every := self._remind_every(key)) is not None
         ]
-        times += [waiting.due for waiting in self._waiting.values()]
+        times += [held.since + self._after(held.found) for held in self._waiting.values()]
         return min((time for time in times if time > after), default=None)
 
     def _remind_every(self, key: Id) -> float | None:
@@ -260,9 +262,8 @@ class Conditions:
     def _raise(self, item: Found, now: float, *, initial: bool) -> Step | None:
         after = self._after(item)
         if after > 0:
-            fresh = Waiting(now + after, item.scope, initial)
-            waiting = self._waiting.setdefault(item.id, fresh)
-            if now < waiting.due:
+            waiting = self._waiting.setdefault(item.id, Waiting(item, now, initial))
+            if now < waiting.since + after:
                 return None
             initial = waiting.initial
         self._waiting.pop(item.id, None)
@@ -289,9 +290,18 @@ def _reason(gone: Found, look: Look) -> Reason | None:
         worse = any(item.severity.at_least(Severity.ERROR) for item in same)
         return Reason.SUPERSEDED if worse else None
     parts = look.parts.get(gone.scope)
-    if gone.key is not None and parts is not None and gone.key not in parts:
-        return Reason.PART_GONE
-    return Reason.HEALTHY
+    # the key of what is the device's own, an unreadable line, names no leg and no path
+    if gone.type.startswith("device.") or gone.key is None or parts is None:
+        return Reason.HEALTHY
+    return Reason.HEALTHY if gone.key in parts else Reason.PART_GONE
+
+
+def _line_of(item: Found, lines: frozenset[Scope]) -> Scope:
+    """The line that a seed belongs to; where there are several of its target, its key says."""
+    places = [scope for scope in lines if scope is not None and scope[1] == item.target]
+    start = (item.key or "").partition(":")[0]
+    named = [scope for scope in places if str(scope[0]) == start]
+    return next(iter(named if len(places) > 1 and named else places), None)
 
 
 class Gauges:
@@ -357,8 +367,11 @@ class Gauges:
             samples.clear()
         if not samples or samples[-1][1] != counter.value:
             samples.append((now, counter.value))
-        # the newest sample older than the window is the level that the window began with
-        while len(samples) > 1 and samples[1][0] <= now - row.window:
+        # the newest sample older than the window is the level that the window began with; one
+        # that is short of the count already answers for all before it, so that few are kept
+        while len(samples) > 1 and (
+            samples[1][0] <= now - row.window or counter.value - samples[1][1] >= row.count
+        ):
             samples.popleft()
         return counter.value - samples[0][1] >= row.count
 

@@ -110,7 +110,8 @@ def look(info: DeviceInfo, lines: tuple[LineSeen, ...] | None, gauges: Gauges, n
     seen = lines or ()
     readable = [line for line in seen if not line.unreadable]
     observed = [_observed(line, prefix) for line, prefix in _prefixed(readable, seen)]
-    if len(readable) == len(seen):
+    # a look that read no status does not say that nothing is in progress
+    if lines is not None and len(readable) == len(seen):
         gauges.forget_progress(item for each in observed for item in each.observation.progress)
     items = [*of_record(info), *_of_table(seen)]
     for each in observed:

@@ -17,7 +17,13 @@ from typing import Any
 from dmwatch.events import Condition, DeviceRef
 from dmwatch.monitor import faults
 from dmwatch.monitor.conditions import Conditions, Found, Gauges, Id, Look, Step
-from dmwatch.monitor.device_rows import STATUS_STUCK, STATUS_UNREADABLE, found, scope_of
+from dmwatch.monitor.device_rows import (
+    STATUS_STUCK,
+    STATUS_UNREADABLE,
+    SUSPENDED,
+    found,
+    scope_of,
+)
 from dmwatch.monitor.interpreting import LineSeen, look, not_understood, see
 from dmwatch.monitor.reading import Raw, Wish
 from dmwatch.monitor.rules import Ruling
@@ -306,6 +312,8 @@ class Tracked:
         if raw.info.suspended:
             # what was resumed since the last look is suspended anew
             self._suspended_since = now if since is None or resumes else since
+            if resumes:
+                self.conditions.interrupted(SUSPENDED.type)
             return []
         # after the first of several resumes it was suspended for another time
         until = now if resumes <= 1 else self.looked_at

@@ -187,3 +187,10 @@ class TestFlap:
         memory = gauges()
         self.flaps(memory, (0, 0))
         assert self.flaps(memory, (0, 7), (1, 8), key="8:32") == [False, False]
+
+    def test_what_is_kept_of_a_path_that_never_stops_flapping_is_bounded(self) -> None:
+        memory = gauges()
+        assert all(self.flaps(memory, *((n / 10, n) for n in range(5000)))[5:])
+        # white-box: no more samples than failures that it takes
+        assert [len(samples) for samples in memory._counts.values()] == [6]
+        assert self.flaps(memory, (499.9 + 600, 4999)) == [False]

@@ -166,6 +166,65 @@ def test_resumes_that_a_look_did_not_come_to_count_at_the_next(device: Device) -
     assert device.tracked.take().resumes == 3
 
 
+def test_a_suspension_that_was_interrupted_has_not_lasted_so_long(device: Device) -> None:
+    device.look(0.0)
+    device.kernel.dm.suspend("vol")
+    device.record(1.0)
+    assert device.record(20.0, resumes=3) == []
+    assert device.record(32.0) == []
+    assert device.record(50.0) == [("device.suspended", "raised")]
+
+
+def test_a_look_without_a_status_does_not_make_a_stalled_sync_move(kernel: FakeKernel) -> None:
+    kernel.add("vol", RAID, status=[RESYNC])
+    device = Device(kernel)
+    device.look(0.0)
+    for now in (60.0, 120.0, 180.0, 240.0):
+        assert device.record(now) == []
+    assert device.look(300.0) == [("raid.sync-stalled", "raised")]
+    device.dm.close()
+
+
+@pytest.mark.parametrize(
+    ("line", "well"),
+    [
+        (TargetLine(0, 8, "multipath", "x"), "2 0 0 0 1 1 A 0 1 0 8:16 A 0 "),
+        (TargetLine(8, 8, "striped", "x"), WELL),
+    ],
+)
+def test_a_line_that_can_be_read_again_did_not_lose_a_part(
+    kernel: FakeKernel, line: TargetLine, well: str
+) -> None:
+    before = [TargetLine(0, line.start, "zero")] if line.start else []
+    kernel.add("vol", *before, line, status=[*("" for _ in before), "nonsense"])
+    device = Device(kernel)
+    assert device.look() == [("device.status-unreadable", "raised")]
+    kernel.set_status("vol", len(before), well)
+    (step,) = device.tracked.digest(device.read(), Inbox(), NONE, 1.0)
+    assert isinstance(step, Step)
+    assert (step.found.type, step.reason) == ("device.status-unreadable", Reason.HEALTHY)
+    device.dm.close()
+
+
+def test_a_seed_belongs_to_the_line_that_its_key_names(kernel: FakeKernel) -> None:
+    second = TargetLine(8, 8, "striped", "2 128 254:0 0 254:1 0")
+    kernel.add("vol", STRIPED, second, status=[WELL, WELL])
+    device = Device(kernel)
+    about: dict[str, Any] = {"type": "striped.leg-failed", "severity": Severity.CRITICAL}
+    about |= {"device": device.tracked.ref, "target": "striped", "summary": "vol: x"}
+    keys = ["0:1", "8:0", "8:7", "24:1"]
+    since = datetime(2026, 1, 2, tzinfo=UTC)
+    device.tracked.seed(Condition(**about, key=key, since=since) for key in keys)
+    steps = device.tracked.digest(device.read(), Inbox(), NONE, 0.0)
+    assert [(s.found.key, s.reason) for s in steps if isinstance(s, Step)] == [
+        ("0:1", Reason.HEALTHY),
+        ("8:0", Reason.HEALTHY),
+        ("8:7", Reason.PART_GONE),
+        ("24:1", Reason.PART_GONE),
+    ]
+    device.dm.close()
+
+
 def test_reminders_come_with_a_look(kernel: FakeKernel) -> None:
     kernel.add("vol", STRIPED, status=[BROKEN])
     device = with_settings(kernel, conditions={"striped.leg-failed": {"remind_every": "1h"}})
@@ -187,6 +246,20 @@ def test_what_a_uevent_tells_is_a_moment(kernel: FakeKernel) -> None:
     assert isinstance(told[0], Happened)
     assert told[0].advice
     device.dm.close()
+
+
+@pytest.mark.parametrize(("after", "due"), [("1h", 3601.0), ("10s", 11.0)])
+def test_a_delay_that_was_chosen_meanwhile_counts_from_when_it_began(
+    device: Device, after: str, due: float
+) -> None:
+    device.look(0.0)
+    device.kernel.dm.suspend("vol")
+    device.record(1.0)
+    chosen = {"conditions": {"device.suspended": {"after": after}}}
+    device.tracked.adopt(Settings.model_validate(chosen))
+    assert device.tracked.due() == due
+    assert device.record(due - 0.1) == []
+    assert device.record(due) == [("device.suspended", "raised")]
 
 
 class TestDue:
