@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from typing import Any, Self
 
 from dmwatch.errors import InvalidNameError, shorten
@@ -193,6 +194,11 @@ def _escape(match: re.Match[str]) -> str:
     if 0xDC80 <= code <= 0xDCFF:
         code -= 0xDC00
     return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
+
+
+def matches(pattern: str, *names: str) -> bool:
+    """Say whether a shell glob means one of these names, or is one: a name may have brackets."""
+    return pattern in names or any(fnmatchcase(name, pattern) for name in names)
 
 
 def subsystem(uuid: str | None) -> str | None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from fnmatch import fnmatchcase
 
 import click
 
+from dmwatch.cli import coverage
 from dmwatch.cli.asking import answer
+from dmwatch.cli.looking import is_meant, refuse_absent, refuse_unknown
 from dmwatch.cli.output import COLOURS, coloured, print_json, print_line
 from dmwatch.events import Condition, DeviceRef
 from dmwatch.monitor import Watcher
@@ -37,16 +38,22 @@ def command(devices: tuple[str, ...], as_json: bool) -> None:
 def _told(devices: tuple[str, ...]) -> list[Condition] | None:
     said = answer("conditions")
     if said is None:
+        refuse_absent(devices)
         return None
+    _refuse_unwatched(devices)
     found = [Condition.model_validate(condition) for condition in said["conditions"]]
-    return [condition for condition in found if _is_meant(condition.device, devices)]
+    return [condition for condition in found if is_meant(_names(condition.device), devices)]
 
 
-def _is_meant(device: DeviceRef | None, devices: tuple[str, ...]) -> bool:
-    if device is None or not devices:
-        return not devices
-    names = (device.name, device.label, str(device.number))
-    return any(fnmatchcase(name, glob) for name in names for glob in devices)
+def _refuse_unwatched(devices: tuple[str, ...]) -> None:
+    # of a device that is not there nothing stands either: that would be a lie about a misspelt one
+    covered = answer("coverage") if devices else None
+    if covered is not None:
+        refuse_unknown(devices, [coverage.names(shown) for shown in covered["coverage"]])
+
+
+def _names(device: DeviceRef | None) -> tuple[str, ...]:
+    return (device.name, device.label, str(device.number)) if device else ()
 
 
 async def _look(devices: tuple[str, ...]) -> list[Condition]:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from fnmatch import fnmatchcase
 from typing import Any
 
 import click
 
 from dmwatch.cli.asking import answer
+from dmwatch.cli.looking import is_meant, refuse_absent, refuse_unknown
 from dmwatch.cli.output import print_columns, print_json
 from dmwatch.monitor import Watcher
 
@@ -38,13 +38,16 @@ def command(devices: tuple[str, ...], as_json: bool) -> None:
 def _told(devices: tuple[str, ...]) -> list[Shown] | None:
     said = answer("coverage")
     if said is None:
+        refuse_absent(devices)
         return None
-    return [shown for shown in said["coverage"] if _is_meant(shown, devices)]
+    covered = said["coverage"]
+    refuse_unknown(devices, [names(shown) for shown in covered])
+    return [shown for shown in covered if is_meant(names(shown), devices)]
 
 
-def _is_meant(shown: Shown, devices: tuple[str, ...]) -> bool:
-    names = (shown["device"], shown["label"], shown["number"])
-    return not devices or any(fnmatchcase(name, glob) for name in names for glob in devices)
+def names(shown: Shown) -> tuple[str, ...]:
+    """What a device is called, by its coverage."""
+    return shown["device"], shown["label"], shown["number"]
 
 
 async def _look(devices: tuple[str, ...]) -> list[Shown]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from fnmatch import fnmatchcase
 
 from dmwatch.cli.failure import NoSuchDeviceError
 from dmwatch.dm import DeviceInfo, DeviceMapper
@@ -13,7 +12,7 @@ from dmwatch.errors import DeviceNotFoundError, DmwatchError
 from dmwatch.ioctl.abi import Flags
 from dmwatch.ioctl.payload import ListedDevice
 from dmwatch.monitor.workers import StuckError, Workers
-from dmwatch.names import DeviceNumber, label
+from dmwatch.names import DeviceNumber, label, matches
 from dmwatch.table import TargetLine
 from dmwatch.targets import find
 
@@ -44,17 +43,45 @@ def chosen(devices: Sequence[ListedDevice], wanted: Sequence[str]) -> list[Liste
     Raises:
         NoSuchDeviceError: one of them, without wildcards, means none.
     """
+    called = [(d.name, label(d.name, d.uuid), str(d.number)) for d in devices]
+    refuse_unknown(wanted, called)
+    return [d for d, names in zip(devices, called, strict=True) if is_meant(names, wanted)]
+
+
+def is_meant(names: Sequence[str], wanted: Sequence[str]) -> bool:
+    """Say whether a device of these names is meant; all are where none is named."""
+    return not wanted or any(matches(word, *names) for word in wanted)
+
+
+def refuse_unknown(wanted: Sequence[str], called: Sequence[Sequence[str]]) -> None:
+    """Refuse a word without wildcards that means no device.
+
+    Args:
+        wanted: names, labels, numbers or shell globs.
+        called: what each device is called.
+
+    Raises:
+        NoSuchDeviceError: naming the first such word.
+    """
     for word in wanted:
-        if not any(c in word for c in "*?[") and not any(_means(word, d) for d in devices):
+        if not any(c in word for c in "*?[") and not any(
+            is_meant(names, [word]) for names in called
+        ):
             raise NoSuchDeviceError(
                 f"there is no device {word!r}", hint="`dmwatch ls` lists the devices"
             )
-    return [d for d in devices if not wanted or any(_means(word, d) for word in wanted)]
 
 
-def _means(word: str, device: ListedDevice) -> bool:
-    called = (device.name, label(device.name, device.uuid), str(device.number))
-    return any(fnmatchcase(name, word) for name in called)
+def refuse_absent(wanted: Sequence[str]) -> None:
+    """Refuse a word without wildcards that means no device of this machine.
+
+    Raises:
+        NoSuchDeviceError: naming the first such word.
+        DmwatchError: the list of devices cannot be had.
+    """
+    if wanted:
+        with DeviceMapper() as dm:
+            chosen(dm.list_devices(uuids=True), wanted)
 
 
 Reader = Callable[[DeviceMapper, DeviceNumber], tuple[DeviceInfo, tuple[TargetLine, ...]]]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from fnmatch import fnmatchcase
 from typing import Any
 
 import click
@@ -17,7 +16,7 @@ from dmwatch.devices.stack import Node, Stack
 from dmwatch.devices.survey import Mapped, build
 from dmwatch.dm import DeviceInfo, DeviceMapper
 from dmwatch.errors import ControlError, NotPermittedError
-from dmwatch.names import DeviceNumber, printable
+from dmwatch.names import DeviceNumber, matches, printable
 from dmwatch.table import TargetLine
 from dmwatch.units import Sectors
 
@@ -92,7 +91,7 @@ def _chosen(stack: Stack, wanted: Sequence[str]) -> Stack:
 
 def _means(word: str, node: Node) -> bool:
     called = (node.name, node.label, str(node.number), node.kernel_name or node.name)
-    return any(fnmatchcase(name, word) for name in called)
+    return matches(word, *called)
 
 
 def plain(node: Node) -> dict[str, Any]:

@@ -9,9 +9,8 @@ from pathlib import Path
 
 import click
 
-from dmwatch.cli.looking import chosen
+from dmwatch.cli.looking import refuse_absent
 from dmwatch.cli.output import COLOURS, coloured, print_line
-from dmwatch.dm import DeviceMapper
 from dmwatch.events import Event
 from dmwatch.monitor import Watcher
 from dmwatch.monitor.settings import Settings
@@ -41,9 +40,7 @@ def command(
     A DEVICE is a name, a label, a number or a shell glob; without any all are watched.
     """
     settings = _settings(config)
-    if devices:
-        with DeviceMapper() as dm:
-            chosen(dm.list_devices(uuids=True), devices)
+    refuse_absent(devices)
     watcher = Watcher(devices, settings=settings)
     asyncio.run(_watch(watcher, as_json=as_json, initial=not no_initial, duration=duration))
 

@@ -6,7 +6,6 @@ import asyncio
 from collections import deque
 from collections.abc import Iterator
 from datetime import datetime
-from fnmatch import fnmatchcase
 from typing import Any
 
 from dmwatch.events import Condition, Event, Reason, Severity, State
@@ -15,7 +14,7 @@ from dmwatch.monitor.device_rows import CONTROL_FAILING
 from dmwatch.monitor.settings import utc_now
 from dmwatch.monitor.teller import Teller
 from dmwatch.monitor.tracked import Happened, Told, Tracked
-from dmwatch.names import printable
+from dmwatch.names import matches, printable
 from dmwatch.targets import plain
 
 QUEUE_LENGTH = 1000
@@ -58,7 +57,7 @@ class Outbox:
         """Say whether a device (or one of these names) is wanted."""
         called = (*device.names, *names)
         wanted = self._patterns
-        return not wanted or any(fnmatchcase(name, p) for name in called for p in wanted)
+        return not wanted or any(matches(pattern, *called) for pattern in wanted)
 
     async def tell(
         self, device: Tracked, told: list[Told], *, coalesced: int = 0, old_name: str = ""

@@ -47,7 +47,7 @@ def test_no_command_is_2_and_shows_the_help(dmwatch: Dmwatch) -> None:
     assert "Commands:" in ran.out
 
 
-@pytest.mark.parametrize("command", ["ls", "status", "table", "watch"])
+@pytest.mark.parametrize("command", ["ls", "status", "table", "watch", "conditions", "coverage"])
 def test_a_device_that_is_not_there_is_3(
     kernel: FakeKernel, dmwatch: Dmwatch, command: str
 ) -> None:
@@ -62,6 +62,23 @@ def test_a_device_that_is_not_there_is_3(
 def test_a_pattern_that_means_nothing_is_no_failure(kernel: FakeKernel, dmwatch: Dmwatch) -> None:
     ran = dmwatch("ls", "--json", "vg-*")
     assert (ran.code, ran.json) == (0, [])
+
+
+@pytest.mark.parametrize("command", ["ls", "status", "table", "conditions", "coverage"])
+def test_a_name_with_wildcards_in_it_means_its_device(
+    kernel: FakeKernel, dmwatch: Dmwatch, command: str
+) -> None:
+    kernel.add("a[1]", TargetLine(0, 8, "error"))
+    found = dmwatch(command, "--json", "a[1]").json
+    assert len(found) == 1
+    assert "a[1]" in str(found[0].get("name", found[0].get("device")))
+
+
+def test_a_device_with_wildcards_in_its_name_is_watched(
+    kernel: FakeKernel, dmwatch: Dmwatch
+) -> None:
+    kernel.add("a[1]", ZERO)
+    assert dmwatch("watch", "--duration", "0.1", "a[1]").err == "watching 1 devices\n"
 
 
 def test_busy_is_4(kernel: FakeKernel, dmwatch: Dmwatch) -> None:
