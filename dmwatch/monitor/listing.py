@@ -40,7 +40,7 @@ class Lister:
     def __init__(self, dm: DeviceMapper, call: Call) -> None:
         self._dm = dm
         self._call = call
-        self._before = Snapshot(b"", {})
+        self._before = Snapshot.of(b"")
         self._after = self._before
         self.version: Version = (0, 0, 0)
 
@@ -50,7 +50,8 @@ class Lister:
         Raises:
             DmwatchError: it cannot be had now. What changed is found next time.
         """
-        self._after = Snapshot.of(await self._call("the device list", self._armed_list))
+        data = await self._call("the device list", self._armed_list)
+        self._after = self._before.following(data)
         return compare(self._before, self._after)
 
     def done(self) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from hypothesis import given
 from hypothesis import strategies as st
 
 from dmwatch.ioctl.payload import ListedDevice, encode_devices
-from dmwatch.monitor.snapshot import Changed, Snapshot, compare
+from dmwatch.monitor.snapshot import Changed, Changes, Snapshot, compare
 from dmwatch.names import DeviceName, DeviceNumber
 
 # few of each, so that lists have much in common
@@ -47,6 +49,51 @@ def test_changes_are_those_of_the_model(
         Changed(old[d.number], d) for d in after if d.number in old and old[d.number] != d
     ]
     assert bool(found) == (old != new)
+
+
+def applied(changes: Changes, before: list[ListedDevice]) -> dict[DeviceNumber, ListedDevice]:
+    found = {device.number: device for device in before}
+    for device in changes.removed:
+        assert found.pop(device.number) == device
+    for changed in changes.changed:
+        assert found[changed.before.number] == changed.before
+        found[changed.after.number] = changed.after
+    return found | {device.number: device for device in changes.added}
+
+
+@given(pairs())
+def test_changes_applied_to_one_list_give_the_other(
+    pair: tuple[list[ListedDevice], list[ListedDevice]],
+) -> None:
+    before, after = pair
+    found = compare(snapshot(before), snapshot(after))
+    assert applied(found, before) == {device.number: device for device in after}
+
+
+@given(pairs())
+def test_a_list_that_follows_another_is_as_one_that_was_split_anew(
+    pair: tuple[list[ListedDevice], list[ListedDevice]],
+) -> None:
+    before, after = (snapshot(found) for found in pair)
+    following = before.following(after.data)
+    assert following == after
+    assert list(following.records) == list(after.records)
+    assert compare(before, following) == compare(before, after)
+
+
+@given(lists, st.data())
+def test_of_equal_layouts_the_moved_numbers_are_found(
+    found: list[ListedDevice], data: st.DataObject
+) -> None:
+    numbers = data.draw(st.tuples(*[st.integers(0, 2) for _ in found]))
+    moved = [replace(d, event_nr=n) for d, n in zip(found, numbers, strict=True)]
+    before, raw = snapshot(found), encode_devices(moved, uuids=False)
+    after = before.following(raw)
+    assert after.devices() == moved
+    assert after.bounds is before.bounds
+    pairs_ = zip(found, moved, strict=True)
+    expected = tuple(Changed(old, new) for old, new in pairs_ if old != new)
+    assert compare(before, after).changed == expected
 
 
 @given(lists)
