@@ -47,8 +47,8 @@ def command(name: str, type_: str, path: Path | None, as_json: bool) -> int:
         print_json(_plain(loaded, event, outcome, heard=heard))
     else:
         _show(loaded, event, outcome, heard=heard)
-    if outcome.came is Came.STUCK:
-        # it would keep Python from ending
+    if outcome.came in {Came.STUCK, Came.LATE}:
+        # it, or a thread of it, would keep Python from ending
         leave(FAILED)
     return OK if outcome.done else FAILED
 

@@ -17,6 +17,7 @@ from dmwatch.errors import DmwatchError
 from dmwatch.events import Event
 from dmwatch.handlers.base import Handler, HandlerSettings, Retry
 from dmwatch.handlers.fields import DATA, fields
+from dmwatch.handlers.paths import AbsolutePath
 from dmwatch.handlers.program import Ended, Order, Run
 from dmwatch.handlers.threads import Thread
 
@@ -40,7 +41,7 @@ class ExecSettings(HandlerSettings):
     )
     user: str | None = Field(default=None, description="runs as this user; none: as the daemon")
     group: str | None = Field(default=None, description="none: the user's own")
-    directory: Path = Field(default=Path("/"), description="where it runs")
+    directory: AbsolutePath = Field(default=Path("/"), description="where it runs")
     environment: dict[str, str] = Field(
         default_factory=dict, description="variables beside those of the event"
     )

@@ -9,10 +9,11 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
-from pydantic import ByteSize, Field, field_validator
+from pydantic import ByteSize, Field
 
 from dmwatch.events import Event
 from dmwatch.handlers.base import Handler, HandlerSettings, Retry
+from dmwatch.handlers.paths import AbsolutePath
 from dmwatch.handlers.threads import Thread
 
 _FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK
@@ -22,21 +23,18 @@ _MODE = 0o640
 class FileSettings(HandlerSettings):
     """What can be chosen about `file`."""
 
-    path: Path = Field(description="the file; made where missing, with mode 0640")
+    path: AbsolutePath = Field(description="the file; made where missing, with mode 0640")
     max_size: ByteSize = Field(
         default=ByteSize(10 * 1024**2), ge=4096, description="it is rotated before it gets larger"
     )
-    keep: int = Field(default=5, ge=1, le=1000, description="so many old ones: path.1 is the last")
-    sync: bool = Field(
-        default=False, description="each line is on the disk before the event is done with"
+    keep: int = Field(
+        default=5, ge=1, le=1000, strict=True, description="so many old ones: path.1 is the last"
     )
-
-    @field_validator("path")
-    @classmethod
-    def _absolute(cls, path: Path) -> Path:
-        if not path.is_absolute() or "\0" in str(path):
-            raise ValueError('expected an absolute path, as in "/var/log/dmwatch/events.ndjson"')
-        return path
+    sync: bool = Field(
+        default=False,
+        strict=True,
+        description="each line is on the disk before the event is done with",
+    )
 
 
 class FileHandler(Handler[FileSettings]):

@@ -13,7 +13,9 @@ from dmwatch.handlers.base import Handler, HandlerSettings
 class LogSettings(HandlerSettings):
     """What can be chosen about `log`; how lines look is the daemon's `[log]`."""
 
-    data: bool = Field(default=True, description="also the event's data and its advice")
+    data: bool = Field(
+        default=True, strict=True, description="also the event's data and its advice"
+    )
 
 
 class LogHandler(Handler[LogSettings]):

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
 from dmwatch.errors import DmwatchError
+from dmwatch.handlers.paths import AbsolutePath
 
 LONGEST = 64 * 1024
 """No token or password is longer; a larger file is something else."""
@@ -21,7 +24,7 @@ class Secret(BaseModel):
     credential: str | None = Field(
         default=None, pattern=r"^[^/]+$", description="a systemd credential"
     )
-    file: Path | None = Field(default=None, description="a file that only root can read")
+    file: AbsolutePath | None = Field(default=None, description="a file that only root can read")
 
     @model_validator(mode="after")
     def _one_source(self) -> Secret:
@@ -37,8 +40,7 @@ class Secret(BaseModel):
         """
         path = self._path()
         try:
-            with path.open("rb") as file:
-                text = file.read(LONGEST + 1).decode()
+            text = _content(path).decode()
         except (OSError, UnicodeDecodeError) as error:
             problem = getattr(error, "strerror", None) or "it is not UTF-8 text"
             raise DmwatchError(f"the secret {path} cannot be read", because=problem) from None
@@ -57,3 +59,12 @@ class Secret(BaseModel):
                 hint='LoadCredential= in a drop-in of the unit, or { file = "/path" }',
             )
         return Path(folder, str(self.credential))
+
+
+def _content(path: Path) -> bytes:
+    # O_NONBLOCK: a fifo must not keep us waiting for somebody who writes to it
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    with open(descriptor, "rb") as file:  # noqa: PTH123 - a descriptor
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "it is not a regular file")
+        return file.read(LONGEST + 1)

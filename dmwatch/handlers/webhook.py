@@ -22,6 +22,7 @@ from dmwatch.errors import DmwatchError
 from dmwatch.events import Event
 from dmwatch.handlers.answers import MOVED, judge
 from dmwatch.handlers.base import Drop, Handler, HandlerSettings, Retry
+from dmwatch.handlers.paths import AbsolutePath
 from dmwatch.handlers.secrets import Secret
 from dmwatch.handlers.templates import check, fill
 from dmwatch.spans import LongSpan
@@ -64,13 +65,13 @@ class WebhookSettings(HandlerSettings):
     content_type: str = Field(
         default="application/json", description="of the body; in JSON the fields are escaped"
     )
-    ca_file: Path | None = Field(
+    ca_file: AbsolutePath | None = Field(
         default=None, description="PEM: only these authorities are trusted; none: the system's"
     )
     proxy: str | Secret | None = Field(
         default=None, description="http://host:port; the environment is not asked"
     )
-    redirects: int = Field(default=3, ge=0, le=10, description="so many are followed")
+    redirects: int = Field(default=3, ge=0, le=10, strict=True, description="so many are followed")
     connect_timeout: LongSpan = Field(default=10.0, description="for connecting alone")
 
     @field_validator("url", "proxy")

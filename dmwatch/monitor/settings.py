@@ -6,9 +6,16 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from enum import StrEnum
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    field_validator,
+    model_validator,
+)
 
 from dmwatch.severity import Severity
 from dmwatch.spans import LongSpan, Span
@@ -35,17 +42,23 @@ class MonitorSettings(_Model):
         default=5.0, description="after this long a status call counts as stuck"
     )
     cpu_share: float = Field(
-        default=0.25, gt=0, le=1, description="how much of one processor a storm of events may cost"
+        default=0.25,
+        gt=0,
+        le=1,
+        strict=True,
+        description="how much of one processor a storm of events may cost",
     )
     lock_memory: bool = Field(
-        default=False, description="keep the daemon's memory from being paged out (mlockall)"
+        default=False,
+        strict=True,
+        description="keep the daemon's memory from being paged out (mlockall)",
     )
 
 
 class RungSettings(_Model):
     """A step of a usage condition."""
 
-    at: float = Field(ge=0, le=100, description="percent")
+    at: float = Field(ge=0, le=100, strict=True, description="percent")
     severity: Severity = Field(description="from here on")
 
 
@@ -56,7 +69,11 @@ class ConditionSettings(_Model):
         default=None, description="of a usage condition; an empty list switches it off"
     )
     hysteresis: float | None = Field(
-        default=None, ge=0, le=50, description="it clears this many points below its rung"
+        default=None,
+        ge=0,
+        le=50,
+        strict=True,
+        description="it clears this many points below its rung",
     )
     after: Span | None = Field(default=None, description="it is told once it has stood this long")
     remind_every: LongSpan | None = Field(
@@ -95,6 +112,14 @@ class Rule(_Model):
     until: AwareDatetime | None = Field(
         default=None, description="the rule holds until then: a maintenance window"
     )
+
+    @field_validator("until", mode="before")
+    @classmethod
+    def _no_number(cls, until: Any) -> Any:
+        # which would be taken for seconds since 1970: a window that was over long ago
+        if isinstance(until, int | float):
+            raise ValueError("expected a time with its zone, as in 2026-12-01T06:00:00Z")  # noqa: TRY004
+        return until
 
     @model_validator(mode="after")
     def _does_one_thing(self) -> Rule:

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import (
-    AfterValidator,
     BaseModel,
     BeforeValidator,
     ByteSize,
@@ -22,6 +21,7 @@ from pydantic import (
 )
 
 from dmwatch.events import Event, State
+from dmwatch.handlers.paths import AbsolutePath
 from dmwatch.monitor.settings import Settings
 from dmwatch.service.logs import LogSettings
 from dmwatch.severity import Severity
@@ -79,14 +79,18 @@ class Delivery(_Model):
 
     timeout: LongSpan = Field(default=30.0, description="one attempt is cancelled after this long")
     max_attempts: int = Field(
-        default=30, ge=1, le=1000, description="after so many an event is given up"
+        default=30, ge=1, le=1000, strict=True, description="after so many an event is given up"
     )
     retry_first: LongSpan = Field(
         default=1.0, description="the pause after a first failure; it doubles with each"
     )
     retry_longest: LongSpan = Field(default=300.0, description="no pause is longer")
     queue: int = Field(
-        default=1000, ge=1, le=100_000, description="so many events may wait; then the oldest go"
+        default=1000,
+        ge=1,
+        le=100_000,
+        strict=True,
+        description="so many events may wait; then the oldest go",
     )
     every: Span = Field(
         default=0.0, description="a throttle: two events are at least this long apart"
@@ -114,13 +118,6 @@ class HandlerTable(_Model):
         return {key: value[key] for key in _RESERVED if key in value} | {"own": own}
 
 
-def _absolute(path: Path) -> Path:
-    if not path.is_absolute() or "\0" in str(path):
-        raise ValueError('expected an absolute path, as in "/var/lib/x"')
-    return path
-
-
-AbsolutePath = Annotated[Path, AfterValidator(_absolute)]
 _LONGEST_SOCKET = 107
 
 
@@ -145,7 +142,9 @@ class StreamSettings(_Model):
     group: str | None = Field(
         default=None, description="the socket's group; none: the daemon's own"
     )
-    max_clients: int = Field(default=256, ge=1, le=10_000, description="more are turned away")
+    max_clients: int = Field(
+        default=256, ge=1, le=10_000, strict=True, description="more are turned away"
+    )
 
     @field_validator("socket")
     @classmethod

@@ -105,9 +105,14 @@ def _bytes(path: Path) -> bytes:
         found = os.fstat(descriptor)
         if not stat.S_ISREG(found.st_mode):
             raise OSError(errno.EINVAL, "it is not a regular file")
-        if found.st_mode & stat.S_IWOTH or found.st_uid not in {0, os.geteuid()}:
+        if _is_anybodys(found):
             raise OSError(errno.EPERM, "others than root can change it, and it names programs")
         return file.read(LARGEST + 1)
+
+
+def _is_anybodys(found: os.stat_result) -> bool:
+    by_group = found.st_mode & stat.S_IWGRP and found.st_gid not in {0, os.getegid()}
+    return bool(found.st_mode & stat.S_IWOTH or by_group or found.st_uid not in {0, os.geteuid()})
 
 
 def _why(error: OSError) -> str:

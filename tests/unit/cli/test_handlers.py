@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import logging
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -110,6 +113,23 @@ def test_what_a_handler_answers_is_shown_and_exits_1(dmwatch: Run, config: str) 
     assert (ran.json["came"], ran.json["matches"], ran.code) == ("retry", False, 1)
     ran = dmwatch("test-handler", "gone", "--config", config)
     assert (ran.code, "missing or not executable" in ran.out) == (1, True)
+
+
+def test_a_thread_that_hangs_does_not_keep_the_command(config: str, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    more = f"""
+[handlers.slow]
+use = "webhook"
+url = "https://alerts.example/"
+ca_file = "{tmp_path}/fifo"
+delivery = {{ timeout = "500ms" }}
+"""
+    with Path(config).open("a") as file:
+        file.write(more)
+    command = [sys.executable, "-m", "dmwatch", "test-handler", "slow", "--config", config]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    assert done.returncode == 1
+    assert "it failed: it took longer than 0.5 s" in done.stdout
 
 
 def test_a_handler_that_is_not_configured_is_not_found(dmwatch: Run, config: str) -> None:

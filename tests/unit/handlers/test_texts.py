@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -83,6 +84,13 @@ def test_a_secret_that_is_none_is_a_sentence_without_it(tmp_path: Path, content:
     (tmp_path / "token").write_bytes(content)
     with pytest.raises(DmwatchError, match=r"the secret .*token"):
         Secret(file=tmp_path / "token").read()
+
+
+def test_a_secret_that_nobody_writes_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    for path in (tmp_path / "fifo", tmp_path):
+        with pytest.raises(DmwatchError, match=r"cannot be read.*it is not a regular file"):
+            Secret(file=path).read()
 
 
 def test_a_credential_without_systemd_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -103,6 +103,19 @@ def test_a_file_that_anybody_can_change_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
+def test_a_file_that_a_group_can_change_is_refused(tmp_path: Path) -> None:
+    path = written(tmp_path, "")
+    path.chmod(0o664)
+    assert read_configuration(path).source == path
+    os.chown(path, 0, 65534)
+    path.chmod(0o664)
+    with pytest.raises(DmwatchError, match="others than root can change it"):
+        read_configuration(path)
+    path.chmod(0o644)
+    assert read_configuration(path).source == path
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
 def test_a_file_of_another_user_is_refused(tmp_path: Path) -> None:
     path = written(tmp_path, "")
     os.chown(path, 65534, 65534)
@@ -204,6 +217,16 @@ def test_a_table_of_handlers_that_is_empty_means_log() -> None:
         ("journal.max_size = inf", "line 1: journal.max_size: expected a size"),
         ("monitor.heartbeat = nan", "line 1: monitor.heartbeat: expected "),
         ("monitor.heartbeat = inf", "line 1: monitor.heartbeat: expected a finite number"),
+        ("monitor.heartbeat = true", "line 1: monitor.heartbeat: a span of time is a number and"),
+        ('monitor.heartbeat = "99999d"', "line 1: monitor.heartbeat: a span of time is 100 years"),
+        ("journal.keep = 1e25", "line 1: journal.keep: a span of time is 100 years at most"),
+        ('monitor.lock_memory = "yes"', "line 1: monitor.lock_memory: expected true or false"),
+        ("monitor.cpu_share = true", "line 1: monitor.cpu_share: expected a number"),
+        ("stream.max_clients = true", "line 1: stream.max_clients: expected a whole number"),
+        (
+            'rules = [{ action = "ignore", until = 20261201 }]',
+            "line 1: rules[1].until: expected a time with its zone",
+        ),
         ('handlers."" = {use = "log"}', 'line 1: handlers."": a handler\'s name has'),
         ('"\\u001b[31m" = 1', 'line 1: "\\x1b[31m": there is no such key, expected one of cond'),
     ],
