@@ -20,7 +20,7 @@ import structlog
 from pydantic import BaseModel, ConfigDict, Field
 
 from dmwatch.names import printable
-from dmwatch.service.lines import Lines, is_journal
+from dmwatch.service.lines import LONGEST, Lines, is_journal
 from dmwatch.severity import Severity
 
 Fields = MutableMapping[str, Any]
@@ -167,6 +167,26 @@ _render_json = structlog.processors.JSONRenderer()
 
 
 def _json(fields: Fields) -> str:
+    line = _whole(fields)
+    if len(line) <= LONGEST:
+        return line
+    # cut in its middle by whoever writes it, it would be JSON no more
+    return _whole({key: _shorter(held) for key, held in fields.items()})
+
+
+def _shorter(held: Any) -> Any:
+    text = held if isinstance(held, str) else repr(held)
+    left_out = len(text) - 2 * _ENOUGH
+    if left_out <= 0:
+        return held
+    return f"{text[:_ENOUGH]} [{left_out} characters left out] {text[-_ENOUGH:]}"
+
+
+_ENOUGH = 500
+"""So much of the begin and of the end of a field of a line that is too long."""
+
+
+def _whole(fields: Fields) -> str:
     try:
         return str(_render_json(None, "", fields))
     except (TypeError, ValueError, RecursionError):

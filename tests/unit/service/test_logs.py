@@ -187,6 +187,17 @@ def test_any_value_can_be_logged(configure: Configure, reader: Reader, value: An
     assert reader.lines()[0]["message"] == "said"
 
 
+def test_a_line_that_is_too_long_stays_json(configure: Configure, reader: Reader) -> None:
+    configure()
+    segments = [{"start": n * 8, "length": 8, "type": "linear"} for n in range(2000)]
+    logs.get("x").warning("changed " + "\U0001f4a3" * 9000, data={"after": segments}, type="a.b")
+    (line,) = reader.lines()
+    assert line["type"] == "a.b"
+    assert line["message"].startswith("changed ")
+    assert line["data"].startswith("{'after': [{'start': 0, ")
+    assert "characters left out]" in line["data"]
+
+
 def test_a_value_that_holds_itself_can_be_logged(configure: Configure, reader: Reader) -> None:
     configure()
     value: list[Any] = []
