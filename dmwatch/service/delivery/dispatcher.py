@@ -58,7 +58,7 @@ class Dispatcher:
         )
         self._watch.start()
         for name, loaded in handlers.items():
-            self._add(loaded, backlog(name) if backlog else None)
+            self._begin(self._made(loaded, backlog(name) if backlog else None))
 
     def put(self, entry: Entry) -> None:
         """Take an entry; never waits."""
@@ -75,13 +75,15 @@ class Dispatcher:
             for name, lane in self._lanes.items()
             if lane.loaded.table != handlers[name].table
         ]
+        new = [self._made(loaded) for name, loaded in handlers.items() if name not in old]
+        # from now on they are owed what is told; they begin when those that go have ended
+        self._lanes |= {lane.loaded.name: lane for lane in new}
         await asyncio.gather(
             *(self._remove(lane) for lane in gone),
             *(self._replace(lane, loaded) for lane, loaded in changed),
         )
-        for name, loaded in handlers.items():
-            if name not in self._lanes:
-                self._add(loaded, None)
+        for lane in new:
+            lane.start()
 
     async def close(self, limit: float) -> None:
         """Bring what waits, within so many seconds, then end; what remains stays recorded."""
@@ -96,7 +98,7 @@ class Dispatcher:
         """Give how each handler fares."""
         return [lane.health() for lane in self._lanes.values()]
 
-    def _add(self, loaded: Loaded, backlog: AsyncIterator[Entry] | None) -> None:
+    def _made(self, loaded: Loaded, backlog: AsyncIterator[Entry] | None = None) -> Lane:
         counts, standing = Counts(), Standing(loaded.name, self._own)
 
         def overflow() -> None:
@@ -110,7 +112,7 @@ class Dispatcher:
             overflow,
             backlog,
         )
-        self._begin(Lane(loaded, inbox, counts, standing, self._limits))
+        return Lane(loaded, inbox, counts, standing, self._limits)
 
     def _begin(self, lane: Lane) -> None:
         self._lanes[lane.loaded.name] = lane

@@ -9,6 +9,7 @@ import socket
 import struct
 import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -104,6 +105,7 @@ class _Listening:
         self._request = request
         self._on_gap = on_gap
         self._last: dict[str, Any] | None = None
+        self._began = datetime.now(UTC).isoformat()
         self._seen: set[str] = set()
         self._pause = PAUSE_FIRST
         self._said = ""
@@ -118,6 +120,8 @@ class _Listening:
             self._wait()
         else:
             self._on_gap("the daemon has gone: waiting for it")
+        # where nothing was heard yet: what the next daemon has told by then is wanted, too
+        self._request["since"] = self._request.get("since") or self._began
         while True:
             try:
                 return self.connect()

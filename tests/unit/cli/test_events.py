@@ -103,6 +103,7 @@ class Daemon:
         async with Ledger(self.journal, Own(lambda _: None), publish) as ledger:
             self._ledger = ledger
             streams.append(Stream(self.settings, ledger, answer))
+            self._stream = streams[0]
             await streams[0].start()
             ready.set()
             await self._ending.wait()
@@ -121,6 +122,9 @@ class Daemon:
     def _do(self, work: Any) -> None:
         assert self._loop is not None
         asyncio.run_coroutine_threadsafe(work, self._loop).result(30)
+
+    def clients_live(self) -> int:
+        return sum(client.live for client in list(self._stream._clients))
 
     def stop(self) -> None:
         if self._thread is not None and self._loop is not None:
@@ -358,6 +362,20 @@ def test_following_goes_on_over_a_restart_of_the_daemon_without_gap_or_repeat(
     out, err = child.communicate(timeout=30)
     assert (child.returncode, out) == (0, "")
     assert err == "dmwatch: the daemon has gone: waiting for it\n"
+
+
+def test_following_misses_nothing_of_a_restart_though_it_had_heard_nothing_before(
+    daemon: Daemon, following: Callable[..., subprocess.Popen[str]]
+) -> None:
+    daemon.start()
+    daemon.tell("before")
+    child = following()
+    while not daemon.clients_live():
+        time.sleep(0.01)
+    daemon.stop()
+    daemon.start()
+    daemon.tell("one", "two")
+    assert read(child, 2) == ["one", "two"]
 
 
 def test_following_says_so_where_events_may_be_missing(

@@ -132,6 +132,23 @@ async def test_a_reload_keeps_equal_lanes_hands_queues_over_and_ends_what_is_gon
     assert [health.name for health in delivery.dispatcher.health()] == ["same", "changed", "new"]
 
 
+async def test_a_new_handler_gets_what_is_told_while_the_reload_waits_for_one_that_goes(
+    delivery: Delivery,
+) -> None:
+    old = gated()
+    await delivery.start(old=old)
+    delivery.put(2)
+    await until(lambda: delivery.handlers("old"))
+    new = {"new": delivery.loaded("new", Keeping)}
+    reloading = asyncio.create_task(delivery.dispatcher.reconfigure(new))
+    await asyncio.sleep(0.01)
+    ids = delivery.put(2)
+    assert not reloading.done()
+    await reloading
+    ids += delivery.put(2)
+    await delivery.gets("new", ids)
+
+
 async def test_a_reload_with_a_narrower_match_forgets_what_does_not_fit_any_more(
     delivery: Delivery,
 ) -> None:
