@@ -297,20 +297,34 @@ def connect_read_only(path: Path, *, alone: bool = False) -> sqlite3.Connection:
     Args:
         path: of the journal.
         alone: nobody writes it: no lock is needed, and no file beside it.
+
+    Raises:
+        sqlite3.Error: it cannot be read.
     """
-    # with a log beside it, what SQLite keeps of that in a third file has to be kept in memory
-    in_memory = not alone and _is_read_only(path)
-    how = "&immutable=1" if alone else "&vfs=unix-none" if in_memory else ""
-    connection = sqlite3.connect(
+    if alone:
+        return _connect(path, "&immutable=1")
+    connection = _connect(path)
+    try:
+        connection.execute("select * from sqlite_schema").fetchone()
+    except sqlite3.OperationalError as error:
+        connection.close()
+        if error_code(error) == sqlite3.SQLITE_BUSY:
+            raise
+        # It may be that SQLite cannot write what it keeps of the log in a third file, as nothing
+        # can be written there: that can be kept in memory, without the locks that nobody holds.
+        connection = _connect(path, "&vfs=unix-none")
+        connection.execute("pragma locking_mode = exclusive")
+    return connection
+
+
+def _connect(path: Path, how: str = "") -> sqlite3.Connection:
+    return sqlite3.connect(
         f"{path.absolute().as_uri()}?mode=ro{how}",
         uri=True,
         timeout=BUSY_SECONDS,
         isolation_level=None,
         check_same_thread=False,
     )
-    if in_memory:
-        connection.execute("pragma locking_mode = exclusive")
-    return connection
 
 
 def alone(path: Path) -> bool:
@@ -323,11 +337,6 @@ def alone(path: Path) -> bool:
 def real(path: Path) -> Path:
     """Where the file lies, and what SQLite puts beside it; the path may be a link."""
     return Path(os.path.realpath(path))
-
-
-def _is_read_only(path: Path) -> bool:
-    """Whether nobody can write there, whoever it is."""
-    return bool(os.statvfs(path).f_flag & os.ST_RDONLY)
 
 
 def _inode(path: Path) -> tuple[int, int]:

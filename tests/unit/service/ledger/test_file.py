@@ -7,6 +7,7 @@ import shutil
 import sqlite3
 import subprocess
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -242,31 +243,39 @@ async def test_a_journal_behind_another_name_is_the_same_journal(
         await other.close()
 
 
-def test_a_killed_ones_journal_is_read_where_nothing_can_be_written_at_all(
-    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_killed_ones_journal_is_read_where_no_file_can_be_made_beside_it(
+    path: Path, tmp_path: Path
 ) -> None:
     store = Store(path)
     store.open()
     store.write(Batch("0123456789ab", 7, 9, cursors={"log": 3}))
-    folder = tmp_path / "read-only"
+    folder = tmp_path / "closed"
     folder.mkdir()
     copy = folder / "events.db"
     as_a_kill_leaves_it(store, copy)
     store.close()
-    before = {file: content(file) for file in folder.iterdir()}
-
-    class Mount:
-        f_flag = os.ST_RDONLY
-
-    monkeypatch.setattr(os, "statvfs", lambda _: Mount)
+    in_the_way = folder / "events.db-shm"
+    in_the_way.mkdir()
+    before = [content(copy), content(folder / "events.db-wal")]
     assert read_only(copy) == Kept("0123456789ab", 7, 9, {"log": 3})
     assert list(recorded(copy, "1970-01-01", Wanted())) == []
-    assert {file: content(file) for file in folder.iterdir()} == before
+    assert [content(copy), content(folder / "events.db-wal")] == before
+
+
+def fill(folder: Path) -> None:
+    with suppress(OSError), (folder / "filler").open("wb", buffering=0) as file:
+        while file.write(bytes(4096)):
+            pass
+
+
+def forbid(folder: Path) -> None:
+    subprocess.run(["mount", "-o", "remount,ro", folder], check=True)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounts a file system")
-def test_a_killed_ones_journal_is_read_from_a_file_system_that_can_only_be_read(
-    path: Path, tmp_path: Path
+@pytest.mark.parametrize("spoil_it", [fill, forbid])
+def test_a_killed_ones_journal_is_read_from_a_file_system_that_is_full_or_can_only_be_read(
+    path: Path, tmp_path: Path, spoil_it: Callable[[Path], None]
 ) -> None:
     folder = tmp_path / "mounted"
     folder.mkdir()
@@ -275,12 +284,13 @@ def test_a_killed_ones_journal_is_read_from_a_file_system_that_can_only_be_read(
     store.write(Batch("0123456789ab", 7, 9, cursors={"log": 3}))
     as_a_kill_leaves_it(store, tmp_path / "kept.db")
     store.close()
-    if subprocess.run(["mount", "-t", "tmpfs", "none", folder], check=False).returncode:
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "none", folder], check=False)
+    if mounted.returncode:
         pytest.skip("nothing can be mounted here")
     try:
         for suffix in ("", "-wal"):
             shutil.copy(tmp_path / f"kept.db{suffix}", folder / f"events.db{suffix}")
-        subprocess.run(["mount", "-o", "remount,ro", folder], check=True)
+        spoil_it(folder)
         assert read_only(folder / "events.db") == Kept("0123456789ab", 7, 9, {"log": 3})
         assert list(recorded(folder / "events.db", "1970-01-01", Wanted())) == []
     finally:
