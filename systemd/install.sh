@@ -9,10 +9,15 @@
 #
 # pip fetches what dmwatch needs; its own variables (PIP_NO_INDEX, PIP_FIND_LINKS) are obeyed.
 set -euo pipefail
-cd "$(dirname "$0")/.."
+
+# a path without slashes too many: it is looked for in what venv writes
+plain() { [ -z "$1" ] || realpath -ms -- "$1"; }
 
 prefix=${PREFIX:-/opt/dmwatch}
-destdir=${DESTDIR:-}
+case $prefix in /*) prefix=$(plain "$prefix") ;; esac
+destdir=$(plain "${DESTDIR:-}")
+destdir=${destdir%/}
+cd "$(dirname "$0")/.."
 python=${PYTHON:-python3}
 target=$destdir$prefix
 unit=/etc/systemd/system/dmwatch.service
@@ -37,6 +42,7 @@ check_prefix() {
     *) fail "PREFIX is ${prefix:-empty}, it must be an absolute path: leave it away for /opt/dmwatch." ;;
   esac
   case $prefix$destdir in
+    *[\&\|\\%\$\"\'\`\;\*\?\[\]\^\#]*) fail "a path with one of & | \\ % \$ \" ' \` ; * ? [ ] ^ # cannot stand in the unit: choose another PREFIX or DESTDIR." ;;
     *[[:space:]]*) fail "a path with spaces cannot stand in a program's first line: choose another PREFIX or DESTDIR." ;;
   esac
 }
@@ -82,6 +88,15 @@ check_python() {
     fail "$python is in somebody's home, which the daemon does not see (ProtectHome=): name the system's, as in 'make install PYTHON=/usr/bin/python3'."
 }
 
+# Said, not refused: without the unit it is of use there.
+warn_of_prefix() {
+  case $prefix in
+    /home/* | /root/* | /run/user/* | /tmp/* | /var/tmp/*)
+      say "the daemon does not see $prefix (ProtectHome=, PrivateTmp=): the unit cannot start from there"
+      ;;
+  esac
+}
+
 check_target() {
   empty "$target" || ours ||
     fail "$target is there already and is no installation of dmwatch: choose another PREFIX."
@@ -91,8 +106,9 @@ check_target() {
 
 make_environment() {
   say "making the virtual environment $target ($("$python" --version))"
-  "$python" -m venv "$target"
+  # first: what is broken off must be known as ours, to be mended or taken away
   mkdir -p "$target/share/dmwatch"
+  "$python" -m venv "$target"
   say "installing dmwatch and what it needs"
   "$target/bin/python" -m pip install --quiet --disable-pip-version-check --upgrade \
     ".${EXTRAS:+[$EXTRAS]}" ||
@@ -135,6 +151,7 @@ install_all() {
   make_environment
   install_files
   reload_manager
+  warn_of_prefix
   say "installed: $prefix, $unit, $example, $program, shell completion"
   say "next: cp $example /etc/dmwatch/config.toml, edit it, dmwatch check-config, systemctl enable --now dmwatch"
 }

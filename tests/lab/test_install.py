@@ -119,6 +119,32 @@ def test_uninstalling_leaves_what_is_the_operators(installed: Path) -> None:
     assert not (installed / "opt/dmwatch").exists()
 
 
+def test_slashes_too_many_are_none(tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    paths = {"DESTDIR": f"{root}//", "PREFIX": "/opt//dmwatch/"}
+    done = run("install", **paths)
+    assert done.returncode == 0, done.stderr
+    program = root / "opt/dmwatch/bin/dmwatch"
+    assert program.read_text().startswith("#!/opt/dmwatch/bin/python\n")
+    assert "ExecStart=/opt/dmwatch/bin/dmwatch run\n" in (root / UNIT).read_text()
+    assert run("uninstall", DESTDIR=str(root)).returncode == 0
+    assert files(root) == set()
+
+
+def test_what_was_broken_off_can_be_taken_away(tmp_path: Path) -> None:
+    python = tmp_path / "python"
+    # makes the environment, but not to its end
+    python.write_text(
+        '#!/bin/sh\ncase "$2" in venv) mkdir -p "$3/bin"; touch "$3/pyvenv.cfg"; exit 1 ;; esac\n'
+    )
+    python.chmod(0o755)
+    root = str(tmp_path / "root")
+    assert run("install", DESTDIR=root, PYTHON=str(python)).returncode == 1
+    done = run("uninstall", DESTDIR=root)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert not Path(root, "opt/dmwatch").exists()
+
+
 def test_uninstalling_without_a_configuration_leaves_no_file(installed: Path) -> None:
     assert run("uninstall", DESTDIR=str(installed)).returncode == 0
     assert files(installed) == set()
@@ -143,7 +169,11 @@ def test_a_prefix_that_is_somebody_elses_is_left_alone(tmp_path: Path) -> None:
     [
         ({"PREFIX": "opt/x"}, "it must be an absolute path"),
         ({"PREFIX": "/"}, "it must be an absolute path"),
+        ({"PREFIX": "//"}, "it must be an absolute path"),
         ({"PREFIX": "/opt/a b"}, "a path with spaces"),
+        ({"PREFIX": "/opt/a&b"}, "cannot stand in the unit"),
+        ({"PREFIX": "/opt/a%b"}, "cannot stand in the unit"),
+        ({"PREFIX": "/opt/a|b"}, "cannot stand in the unit"),
         ({"PYTHON": "nopython"}, "nopython is not on PATH"),
         ({"PYTHON": "/bin/false"}, "dmwatch needs 3.11 or newer"),
     ],
