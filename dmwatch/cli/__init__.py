@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import suppress
 from importlib import import_module
-from io import TextIOWrapper
 from typing import NoReturn
 
 import click
 from click.shell_completion import shell_complete
 
+from dmwatch.cli import streams
 from dmwatch.cli.failure import FAILED, USAGE, exit_code, sentence
 from dmwatch.errors import DmwatchError
 
@@ -80,10 +81,7 @@ def _show_paths(context: click.Context) -> None:
 
 def main() -> NoReturn:
     """Run the command, and turn every failure that a user can cause into a sentence."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, TextIOWrapper):
-            # a terminal's encoding may lack a character of a device's name
-            stream.reconfigure(errors="backslashreplace")
+    streams.prepare()
     if _COMPLETE in os.environ:
         sys.exit(shell_complete(group, {}, "dmwatch", _COMPLETE, os.environ[_COMPLETE]))
     sys.exit(run(sys.argv[1:]))
@@ -93,15 +91,20 @@ def run(arguments: list[str]) -> int:
     """Run the command with these arguments and give its exit code."""
     try:
         return _invoke(arguments)
-    except click.ClickException as error:
-        return _misused(error)
     except (click.Abort, KeyboardInterrupt):
         return FAILED
     except BrokenPipeError:
         return _closed_pipe()
     except DmwatchError as error:
+        return _failed(error)
+
+
+def _failed(error: DmwatchError) -> int:
+    if isinstance(error, streams.OutputError):
+        streams.drop_output()
+    with suppress(OSError):  # where it cannot be read the exit code still tells it
         click.echo(f"dmwatch: {sentence(error)}", err=True)
-        return exit_code(error)
+    return exit_code(error)
 
 
 def _invoke(arguments: list[str]) -> int:
@@ -111,6 +114,8 @@ def _invoke(arguments: list[str]) -> int:
             code = group.invoke(context)
     except click.exceptions.Exit as leave:
         code = leave.exit_code
+    except click.ClickException as error:
+        code = _misused(error)
     sys.stdout.flush()
     return code if isinstance(code, int) else 0
 
@@ -119,11 +124,12 @@ def _misused(error: click.ClickException) -> int:
     if isinstance(error, click.exceptions.NoArgsIsHelpError):
         click.echo(error.format_message())
     else:
-        error.show()
+        with suppress(OSError):
+            error.show()
     return USAGE if isinstance(error, click.UsageError) else FAILED
 
 
 def _closed_pipe() -> int:
-    """Whoever read our output has left: end quietly, also when Python flushes at its own end."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    """Whoever read our output has left: end quietly."""
+    streams.drop_output()
     return 0

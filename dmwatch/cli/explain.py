@@ -11,6 +11,7 @@ from dmwatch.cli.failure import FAILED, OK
 from dmwatch.cli.meaning import condition_lines, conditions, field_lines, plain_conditions
 from dmwatch.cli.output import coloured, print_json, print_line, size_text
 from dmwatch.cli.text import Read, read_line
+from dmwatch.errors import DmwatchError
 from dmwatch.names import printable
 from dmwatch.targets import Finding, Seen, plain
 from dmwatch.units import Sectors
@@ -37,8 +38,12 @@ def command(file: IO[bytes], as_table: bool, as_json: bool) -> int:
 def _reads(file: IO[bytes], *, as_table: bool) -> Iterator[Read | None]:
     if file.isatty():
         click.echo("reading `dmsetup status` text from the terminal; Ctrl-D ends it", err=True)
-    for raw in file:
-        yield read_line(raw.decode("utf-8", "surrogateescape"), as_table=as_table)
+    try:
+        for raw in file:
+            yield read_line(raw.decode("utf-8", "surrogateescape"), as_table=as_table)
+    except OSError as error:
+        what = "standard input" if file.name in {0, "<stdin>"} else file.name
+        raise DmwatchError(f"{what} cannot be read: {error.strerror}") from None
 
 
 def _found(read: Read) -> list[Finding]:

@@ -88,7 +88,7 @@ def test_the_help_names_every_command_and_imports_none_of_them() -> None:
     out = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     ).stdout
-    assert out.splitlines()[-1] == "['dmwatch.cli.failure'] False"
+    assert out.splitlines()[-1] == "['dmwatch.cli.failure', 'dmwatch.cli.streams'] False"
 
 
 @pytest.mark.parametrize("name", [n for n in _COMMANDS if n not in {"run", "watch"}])
