@@ -163,6 +163,8 @@ class ExecHandler(Handler[ExecSettings]):
 
     def _not_started(self, error: OSError) -> ProgramError:
         because = error.strerror or str(error)
+        if not self.settings.directory.is_dir():
+            because = f"there is no directory {self.settings.directory}"
         if isinstance(error, PermissionError) and self._user is not None:
             because += f": may the daemon become {self.settings.user}, and that user run it?"
         return ProgramError(f"{self.settings.command[0]} could not be started", because=because)

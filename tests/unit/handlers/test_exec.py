@@ -213,6 +213,13 @@ async def test_a_program_that_cannot_be_started_is_a_sentence(tmp_path: Path) ->
     assert "could not be started; most likely because No such file" in outcome.problem
 
 
+async def test_a_directory_that_is_missing_is_not_the_programs_fault() -> None:
+    settings = {"command": ["/bin/true"], "directory": "/no/such/place"}
+    async with opened(ExecHandler, settings) as handler:
+        outcome = await handler.tell(make_event())
+    assert "most likely because there is no directory /no/such/place" in outcome.problem
+
+
 @pytest.mark.parametrize(
     "settings",
     [
@@ -222,6 +229,7 @@ async def test_a_program_that_cannot_be_started_is_a_sentence(tmp_path: Path) ->
         {"command": ["/bin/echo", "a\0b"]},
         {"command": ["/bin/true"], "environment": {"A=B": "c"}},
         {"command": ["/bin/true"], "environment": {"DMWATCH_TYPE": "c"}},
+        {"command": ["/bin/true"], "directory": "relative"},
         {"command": ["/bin/true"], "shell": True},
     ],
 )
