@@ -163,7 +163,8 @@ class ExecHandler(Handler[ExecSettings]):
 
     def _not_started(self, error: OSError) -> ProgramError:
         because = error.strerror or str(error)
-        if not self.settings.directory.is_dir():
+        missing = isinstance(error, FileNotFoundError | NotADirectoryError)
+        if missing and str(error.filename) == str(self.settings.directory):
             because = f"there is no directory {self.settings.directory}"
         if isinstance(error, PermissionError) and self._user is not None:
             because += f": may the daemon become {self.settings.user}, and that user run it?"
