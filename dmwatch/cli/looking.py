@@ -36,6 +36,17 @@ class Look:
     lines: tuple[TargetLine, ...] | None
     problem: str | None = None
 
+    @property
+    def suspended(self) -> bool:
+        """Its I/O is suspended, as far as is known."""
+        return bool(self.info and self.info.suspended)
+
+    @property
+    def blocks(self) -> bool:
+        """Its status was not asked for, of no line: one of them would block (see `read_status`)."""
+        unread = [line for line in self.lines or () if not line.text]
+        return self.suspended and any(find(line.type).blocks_suspended for line in unread)
+
 
 def chosen(devices: Sequence[ListedDevice], wanted: Sequence[str]) -> list[ListedDevice]:
     """The devices meant by names, labels, numbers or shell globs; all where none is given.

@@ -8,11 +8,10 @@ import click
 
 from dmwatch.cli.asking import answer
 from dmwatch.cli.looking import Look, look_at, read_status
-from dmwatch.cli.meaning import conditions, plain_conditions
+from dmwatch.cli.meaning import plain_conditions
 from dmwatch.cli.output import print_columns, print_json, size_text
-from dmwatch.cli.status import read
-from dmwatch.targets import Finding, Seen
-from dmwatch.units import Sectors
+from dmwatch.cli.status import shown_conditions
+from dmwatch.targets import Finding
 
 Told = dict[str, dict[str, Any]]
 _HEADS = ("NAME", "NUMBER", "TARGETS", "SIZE", "OPEN", "EVENT", "STATE", "WORST")
@@ -77,14 +76,7 @@ def _condition(look: Look, told: Told | None) -> dict[str, Any] | None:
 
 def worst_condition(look: Look) -> Finding | None:
     """The worst of the conditions that its status shows by itself: default rungs, no time."""
-    found = [
-        finding
-        for line in look.lines or ()
-        if (status := read(line)[0]) is not None
-        for finding in conditions(
-            Seen(line.type, Sectors(line.start), Sectors(line.length), status)
-        )
-    ]
+    found = [finding for line in look.lines or () for finding in shown_conditions(line, look)]
     return max(found, key=lambda finding: finding.severity.rank, default=None)
 
 

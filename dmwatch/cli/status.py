@@ -13,7 +13,7 @@ from dmwatch.cli.output import coloured, print_json, print_line, size_text
 from dmwatch.errors import DmwatchError
 from dmwatch.names import printable
 from dmwatch.table import TargetLine
-from dmwatch.targets import Seen, TargetStatus, find, plain
+from dmwatch.targets import Finding, Seen, TargetStatus, find, plain
 from dmwatch.units import Sectors
 
 
@@ -39,13 +39,13 @@ def plain_look(look: Look) -> dict[str, Any]:
         "number": str(look.device.number),
         "event_nr": look.info.event_nr if look.info else look.device.event_nr,
         "suspended": look.info.suspended if look.info else None,
-        "targets": [_plain_line(line) for line in look.lines or ()],
+        "targets": [_plain_line(line, look) for line in look.lines or ()],
         **({"error": look.problem} if look.problem else {}),
     }
 
 
-def _plain_line(line: TargetLine) -> dict[str, Any]:
-    status, error = read(line)
+def _plain_line(line: TargetLine, look: Look) -> dict[str, Any]:
+    status, error = read(line, look)
     shown: dict[str, Any] = {
         "start": line.start,
         "length": line.length,
@@ -58,9 +58,9 @@ def _plain_line(line: TargetLine) -> dict[str, Any]:
     return shown
 
 
-def read(line: TargetLine) -> tuple[TargetStatus | None, str | None]:
-    """The typed status of a line, or a sentence that says why there is none."""
-    if not line.text and find(line.type).blocks_suspended:
+def read(line: TargetLine, look: Look) -> tuple[TargetStatus | None, str | None]:
+    """The typed status of a device's line, or a sentence that says why there is none."""
+    if look.blocks:
         return None, "not read: it would block while the device is suspended"
     try:
         return find(line.type).status(line.text), None
@@ -75,17 +75,25 @@ def _show(look: Look) -> None:
     elif not look.lines:
         print_line("  no table is live")
     for line in look.lines or ():
-        _show_line(line, suspended=bool(look.info and look.info.suspended))
+        _show_line(line, look)
 
 
-def _show_line(line: TargetLine, *, suspended: bool) -> None:
+def _show_line(line: TargetLine, look: Look) -> None:
     print_line(f"  {printable(line.type)}, {size_text(line.length)} at sector {line.start}")
-    status, error = read(line)
+    status, error = read(line, look)
     if status is None:
         print_line(f"    {printable(error or '')}")
         return
     for text in field_lines(status):
         print_line(f"    {text}")
-    seen = Seen(line.type, Sectors(line.start), Sectors(line.length), status, suspended=suspended)
-    for text in condition_lines(conditions(seen)):
+    for text in condition_lines(shown_conditions(line, look)):
         print_line(f"    {text}")
+
+
+def shown_conditions(line: TargetLine, look: Look) -> list[Finding]:
+    """The conditions that the status of a device's line shows by itself, worst first."""
+    status, _ = read(line, look)
+    if status is None:
+        return []
+    start, length = Sectors(line.start), Sectors(line.length)
+    return conditions(Seen(line.type, start, length, status, suspended=look.suspended))

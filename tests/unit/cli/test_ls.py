@@ -126,6 +126,26 @@ def test_era_is_not_asked_for_its_status_while_it_is_suspended(
     assert all(flags & Flags.STATUS_TABLE for flags in asked)
 
 
+def test_nothing_is_made_up_of_what_was_not_asked_for(kernel: FakeKernel, dmwatch: Dmwatch) -> None:
+    pool = TargetLine(2048, 2048, "thin-pool", "7:0 7:1 128 0")
+    raid = TargetLine(4096, 2048, "raid", "raid0 1 128 2 7:0 7:1 7:2 7:3")
+    kernel.add("a", ERA, pool, raid).suspended = True
+    (found,) = dmwatch("status", "--json").json
+    assert [(line["status"], line["error"]) for line in found["targets"]] == [
+        (None, "not read: it would block while the device is suspended")
+    ] * 3
+    assert dmwatch("status").out.count("not read: it would block") == 3
+
+
+def test_what_a_suspend_brings_about_is_no_condition(kernel: FakeKernel, dmwatch: Dmwatch) -> None:
+    raid = TargetLine(0, 2048, "raid", "raid1 1 0 2 7:0 7:1 7:2 7:3")
+    device = kernel.add("a", raid, status=["raid1 2 AA 8/8 frozen 0 0 -"])
+    assert dmwatch("ls", "--json").json[0]["condition"]["type"] == "raid.frozen"
+    device.suspended = True
+    assert dmwatch("ls", "--json").json[0]["condition"] is None
+    assert "raid.frozen" not in dmwatch("status").out
+
+
 def test_no_status_is_asked_for_without_noflush(kernel: FakeKernel, dmwatch: Dmwatch) -> None:
     kernel.add("a", ZERO)
     for command in ("ls", "status", "table"):
