@@ -58,6 +58,13 @@ class ExecSettings(HandlerSettings):
             raise ValueError("expected no NUL in a program's arguments")
         return command
 
+    @field_validator("user", "group")
+    @classmethod
+    def _can_be_looked_up(cls, name: str | None) -> str | None:
+        if name is not None and (not name or "\0" in name):
+            raise ValueError("expected the name of a user or group")
+        return name
+
     @field_validator("environment")
     @classmethod
     def _no_foreign_names(cls, environment: dict[str, str]) -> dict[str, str]:

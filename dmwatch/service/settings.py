@@ -146,6 +146,13 @@ class StreamSettings(_Model):
         default=256, ge=1, le=10_000, strict=True, description="more are turned away"
     )
 
+    @field_validator("group")
+    @classmethod
+    def _can_be_looked_up(cls, group: str | None) -> str | None:
+        if group is not None and (not group or "\0" in group):
+            raise ValueError("expected the name of a group")
+        return group
+
     @field_validator("socket")
     @classmethod
     def _fits(cls, path: Path) -> Path:

@@ -230,6 +230,8 @@ async def test_a_directory_that_is_missing_is_not_the_programs_fault() -> None:
         {"command": ["/bin/true"], "environment": {"A=B": "c"}},
         {"command": ["/bin/true"], "environment": {"DMWATCH_TYPE": "c"}},
         {"command": ["/bin/true"], "directory": "relative"},
+        {"command": ["/bin/true"], "user": ""},
+        {"command": ["/bin/true"], "group": "a\0b"},
         {"command": ["/bin/true"], "shell": True},
     ],
 )

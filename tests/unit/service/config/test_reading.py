@@ -222,6 +222,7 @@ def test_a_table_of_handlers_that_is_empty_means_log() -> None:
         ("journal.keep = 1e25", "line 1: journal.keep: a span of time is 100 years at most"),
         ('monitor.lock_memory = "yes"', "line 1: monitor.lock_memory: expected true or false"),
         ("monitor.cpu_share = true", "line 1: monitor.cpu_share: expected a number"),
+        ('stream.group = "a\\u0000b"', "line 1: stream.group: expected the name of a group"),
         ("stream.max_clients = true", "line 1: stream.max_clients: expected a whole number"),
         (
             'rules = [{ action = "ignore", until = 20261201 }]',
