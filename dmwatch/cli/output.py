@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -20,12 +21,22 @@ COLOURS = {
     Severity.ERROR: "red",
     Severity.CRITICAL: "bright_red",
 }
+_LONE = re.compile("[\ud800-\udfff]")
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB", "ZiB")
 
 
 def print_json(value: Any) -> None:
-    """Print a value as indented JSON; text that is not valid Unicode is escaped."""
-    print_line(json.dumps(value, indent=2))
+    r"""Print a value as indented JSON; bytes that are not UTF-8 are escaped, as `\xNN`."""
+    print_line(json.dumps(_sound(value), indent=2))
+
+
+def _sound(value: Any) -> Any:
+    # json would write half a surrogate pair, which strict readers refuse
+    if isinstance(value, str):
+        return _LONE.sub(lambda match: printable(match[0]), value)
+    if isinstance(value, dict):
+        return {name: _sound(item) for name, item in value.items()}
+    return [_sound(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def print_line(text: str) -> None:

@@ -4,6 +4,7 @@ import json
 import os
 import sys
 
+import pydantic_core
 import pytest
 
 from dmwatch.cli.output import COLOURS, coloured, print_columns, print_json, size_text
@@ -29,7 +30,17 @@ def test_json_is_text_that_any_terminal_takes(capsys: pytest.CaptureFixture[str]
     print_json({"name": "ü\udcff\n"})
     out = capsys.readouterr().out
     assert out.isascii()
-    assert json.loads(out) == {"name": "ü\udcff\n"}
+    assert json.loads(out) == {"name": "ü\\xff\n"}
+
+
+def test_json_is_json_to_a_strict_reader_too(capsys: pytest.CaptureFixture[str]) -> None:
+    print_json({"a": ["\udcff", ("\ud83d",)], "b": "\U0001f600", "c": [1, None, True, 1.5]})
+    found = pydantic_core.from_json(capsys.readouterr().out)
+    assert found == {
+        "a": ["\\xff", ["\\ud83d"]],
+        "b": "\U0001f600",
+        "c": [1, None, True, 1.5],
+    }
 
 
 @pytest.mark.parametrize(
