@@ -41,6 +41,22 @@ def test_a_wrong_use_is_2(dmwatch: Dmwatch, arguments: list[str]) -> None:
     assert "Usage: dmwatch" in ran.err
 
 
+@pytest.mark.parametrize(
+    "seconds", ["nan", "inf", "-1", "+1", "1_0", "\u0661", "1e3", "", ".", "9" * 5000]
+)
+def test_a_duration_is_a_plain_number_of_seconds(
+    kernel: FakeKernel, dmwatch: Dmwatch, seconds: str
+) -> None:
+    ran = dmwatch("watch", f"--duration={seconds}")
+    assert (ran.code, ran.out) == (2, "")
+    assert "is no number of seconds" in ran.err
+
+
+@pytest.mark.parametrize("seconds", ["0", "0.1", ".1", "0."])
+def test_a_duration_may_have_a_fraction(kernel: FakeKernel, dmwatch: Dmwatch, seconds: str) -> None:
+    assert dmwatch("watch", "--duration", seconds).code == 0
+
+
 def test_no_command_is_2_and_shows_the_help(dmwatch: Dmwatch) -> None:
     ran = dmwatch()
     assert ran.code == 2
