@@ -151,6 +151,19 @@ class Told:
             told = self._more.wait_for(lambda: wanted <= self._moments.get(name, set()), PATIENCE)
             assert told, f"the watcher has told {self._moments.get(name)}, there was {wanted}"
 
+    def looks(self, name: str) -> None:
+        """Wait until a look at a device has begun and ended: what changed before was seen."""
+        end = time.monotonic() + PATIENCE
+        for _ in range(2):  # one may be under way
+            before = self._read_at(name)
+            while self._read_at(name) == before:
+                assert time.monotonic() < end, f"the watcher does not look at {name}"
+                time.sleep(0.05)
+
+    def _read_at(self, name: str) -> float:
+        tracked = list(self._watcher._tracked.values())
+        return max((device.read_at for device in tracked if device.name == name), default=0.0)
+
     def _on(self, name: str) -> dict[Id, tuple[Severity, dict[str, Any]]]:
         found = self._standing.get(name, {})
         return {id_: (e.severity, _lasting(e.type, e.data)) for id_, e in found.items()}
@@ -167,6 +180,7 @@ class Told:
 
     async def _watch(self) -> None:
         async with Watcher(settings=_eager()) as watcher:
+            self._watcher = watcher
             self._ready.set()
             async for event in watcher:
                 with self._more:
@@ -276,6 +290,13 @@ class Device:
         found = [moment.type for moment in find(before.type).moments(before, self.look())]
         if self.told:
             self.told.tells(self.name, found)
+        return found
+
+    def seen(self) -> Seen:
+        """A look of ours, after which the watcher has had one, too."""
+        found = self.look()
+        if self.told:
+            self.told.looks(self.name)
         return found
 
     def until(self, true: Callable[[Seen], bool], seconds: float = 60) -> Seen:

@@ -102,7 +102,7 @@ def test_dirty_then_clean(bench: Any, loop: Loop) -> None:
     assert [moment.type for moment in find("cache").moments(before, cache.look())] == [
         "cache.clean"
     ]
-    clean = cache.look()
+    clean = cache.seen()
     cache.replace(f"0 {SECTORS} cache {words} 1 writethrough smq 0")
     assert cache.since(clean) == ["cache.mode-changed"]
     assert cache.standing() == {}

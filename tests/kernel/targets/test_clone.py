@@ -61,7 +61,7 @@ def test_what_may_be_left_out(bench: Any, loop: Loop) -> None:
 
 def test_it_copies_and_is_done(bench: Any, loop: Loop) -> None:
     clone, _ = clone_on(bench, loop, "8 1 no_hydration")
-    before = clone.look()
+    before = clone.seen()
     for message in (HydrationThreshold(4), HydrationBatchSize(2), EnableHydration()):
         clone.message(message)
     begun = clone.until(lambda seen: int(seen.status.hydrated) > 0)

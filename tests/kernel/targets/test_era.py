@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -47,8 +46,7 @@ def test_working(bench: Any, loop: Loop) -> None:
 
 def test_messages(bench: Any, loop: Loop) -> None:
     era, _ = era_on(bench, loop)
-    time.sleep(3)  # the watcher has seen its first era by now: it polls each second
-    before = era.look()
+    before = era.seen()
     era.message(Checkpoint())
     assert era.since(before) == ["era.era-advanced"]
     era.message(TakeMetadataSnap())

@@ -142,6 +142,7 @@ def test_a_resync_is_told(bench: Any, loop: Loop) -> None:
         (progress,) = find("raid").observe(seen).progress
         assert progress.type == "raid.sync-stalled"
         assert device.standing() == {}
+        device.seen()
     settled(device)
     assert device.since(seen) == ["raid.sync-finished"]
 
@@ -176,6 +177,7 @@ def test_a_leg_is_missing_and_comes_back(bench: Any, loop: Loop) -> None:
         seen = device.until(lambda seen: status_of(seen).action is SyncAction.RECOVER)
         assert status_of(seen).legs == (RaidLeg.IN_SYNC, RaidLeg.OUT_OF_SYNC)
         assert device.standing() == {}
+        device.seen()
     settled(device)
     assert device.since(seen) == ["raid.sync-finished"]
 
@@ -202,7 +204,7 @@ def test_a_check_finds_mismatches(
     device = make(bench, kind, f"{chunk} nosync", members.words())
     settled(device)
     assert device.standing() == {}
-    before = device.look()
+    before = device.seen()
     with held(members.data[1]):
         device.message(Check())
         during = device.until(lambda seen: status_of(seen).action is SyncAction.CHECK)

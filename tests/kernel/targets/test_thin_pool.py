@@ -87,7 +87,7 @@ def test_thin_volumes(bench: Any, loop: Loop) -> None:
 
 def test_messages(bench: Any, loop: Loop) -> None:
     pool, _, _ = pool_on(bench, loop)
-    before = pool.look()
+    before = pool.seen()
     for message in (CreateThin(0), CreateSnap(1, 0), DeleteThin(0), SetTransactionId(0, 7)):
         pool.message(message)
     assert pool.since(before) == ["thin-pool.transaction"]
