@@ -7,7 +7,6 @@ import re
 import signal
 import sys
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -21,24 +20,18 @@ from dmwatch.names import printable
 _SECONDS = re.compile(r"[0-9]{1,12}(\.[0-9]{0,12})?|\.[0-9]{1,12}")
 
 
-class _Seconds(click.ParamType):
-    """Seconds: digits and a point. float() also takes `nan`, `1_0` and digits of any script."""
-
-    name = "seconds"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> float:
-        if isinstance(value, str) and not _SECONDS.fullmatch(value):
-            self.fail(f"{value!r} is no number of seconds, such as 60 or 0.5.", param, ctx)
-        return float(value)
+def _seconds(_ctx: click.Context, _param: click.Parameter, value: str | None) -> float | None:
+    # float() takes `nan`, `1_0` and digits of any script too
+    if value is not None and not _SECONDS.fullmatch(value):
+        raise click.BadParameter(f"{value!r} is no number of seconds, such as 60 or 0.5.")
+    return None if value is None else float(value)
 
 
 @click.command(epilog="Example: dmwatch watch --json vg-pool")
 @click.argument("devices", metavar="[DEVICE...]", nargs=-1)
 @click.option("--json", "as_json", is_flag=True, help="print one JSON object a line")
 @click.option("--no-initial", is_flag=True, help="do not tell what stands already")
-@click.option("--duration", type=_Seconds(), metavar="S", help="end after S seconds")
+@click.option("--duration", callback=_seconds, metavar="S", help="end after S seconds")
 @click.option(
     "--config",
     type=click.Path(path_type=Path),
