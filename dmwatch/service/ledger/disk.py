@@ -199,3 +199,5 @@ async def _told(call: Awaitable[T]) -> T:
         raise JournalError(problem) from error
     except OSError as error:
         raise JournalError(error.strerror or str(error)) from error
+    except MemoryError as error:
+        raise JournalError("there is too little memory") from error

@@ -23,7 +23,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from types import TracebackType
 from typing import Self
 
@@ -240,17 +240,17 @@ class Ledger:
             self._wake.clear()
             if self._waiting:
                 async with self._gate:
-                    await self._take_safely()
+                    await self._safely(self._take, "events could not be told")
                 self._room.set()
             elif self._timer is None:
-                await self._write_cursors()
+                await self._safely(self._write_cursors, "cursors could not be written")
 
-    async def _take_safely(self) -> None:
+    async def _safely(self, work: Callable[[], Awaitable[None]], what: str) -> None:
         try:
-            await self._take()
+            await work()
         except Exception:  # noqa: BLE001 - see below
             # a fault of ours: some events are lost, and no more than these
-            self._log.exception("events could not be told")
+            self._log.exception(what)
 
     async def _take(self) -> None:
         batch = [self._waiting.popleft() for _ in range(min(BATCH, len(self._waiting)))]
@@ -395,10 +395,13 @@ class Ledger:
     async def _tidy(self) -> None:
         while True:
             await asyncio.sleep(self._pace.tidy)
-            with contextlib.suppress(JournalError):
-                await self._forget_handlers()
-                while await self._trim():
-                    await self._idle.wait()
+            await self._safely(self._tidied, "the journal could not be tidied")
+
+    async def _tidied(self) -> None:
+        with contextlib.suppress(JournalError):
+            await self._forget_handlers()
+            while await self._trim():
+                await self._idle.wait()
 
     async def _trim(self) -> bool:
         async with self._gate:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import stat
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import datetime
 from pathlib import Path
 
+from dmwatch.errors import DmwatchError
 from dmwatch.service.ledger import since as places
 from dmwatch.service.ledger.history import GoneError, find
 from dmwatch.service.ledger.reader import Reader
@@ -24,7 +26,7 @@ def recorded(path: Path, since: str, wanted: Wanted) -> Iterator[str]:
         OSError: there is none, or it may not be read.
         sqlite3.Error: it cannot be read.
     """
-    path.open("rb").close()  # says better than SQLite why it cannot be
+    _try(path)
     with closing(Reader(path, alone=alone(path))) as reader:
         _, _, last = reader.last()
         position = _start(reader, since, last)
@@ -32,6 +34,16 @@ def recorded(path: Path, since: str, wanted: Wanted) -> Iterator[str]:
             page = reader.page(position, last, wanted.test)
             yield from (row.json for row in page.rows)
             position = page.last
+
+
+def _try(path: Path) -> None:
+    """Say better than SQLite why it cannot be read, and do not wait for who writes into a pipe."""
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise DmwatchError(
+            f"the journal {path} is no file",
+            hint="a [journal] path in the configuration that names a file",
+        )
+    path.open("rb").close()
 
 
 def _start(reader: Reader, since: str, last: int) -> int:

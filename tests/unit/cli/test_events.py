@@ -294,6 +294,13 @@ def test_a_journal_that_is_none_is_a_sentence(daemon: Daemon, events: Dmwatch) -
     assert "Traceback" not in ran.err
 
 
+def test_a_pipe_in_its_place_is_not_waited_for(daemon: Daemon, events: Dmwatch) -> None:
+    os.mkfifo(daemon.journal.path)
+    ran = events()
+    assert ran.code == 1
+    assert "is no file" in ran.err
+
+
 def test_a_journal_that_another_daemon_has_is_a_sentence(daemon: Daemon, events: Dmwatch) -> None:
     daemon.start()
     daemon.stop()

@@ -6,6 +6,7 @@ import os
 import sqlite3
 import threading
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,37 @@ async def test_a_write_that_fails_is_told_and_events_go_on_under_a_new_epoch(
     assert second == life.ledger.epoch != first
     kept = rows("select epoch || '-' || sequence, position from events order by position")
     assert kept == list(zip(life.ids, life.positions, strict=True))
+
+
+async def test_too_little_memory_for_a_write_loses_nothing(
+    live: Any, say: Any, rows: Rows, until: Any
+) -> None:
+    async with live() as life:
+        life.disk.error = MemoryError()
+        await life.tell(*say.events(3))
+        assert life.summaries[:3] == ["0", "1", "2"]
+        life.disk.work()
+        await until(lambda: life.ledger.on_disk)
+    kept = rows("select epoch || '-' || sequence from events order by position")
+    assert [id_ for (id_,) in kept] == life.ids
+
+
+async def test_a_fault_of_ours_with_cursors_or_in_tidying_ends_neither(
+    live: Any, say: Any, rows: Rows, until: Any
+) -> None:
+    async with live(keep=86400.0) as life:
+        trim = life.disk.trim
+        life.disk.trim = life.disk.forget_cursors = lambda *_: 1 / 0
+        life.disk.entered.clear()
+        life.disk.error = ValueError("no such thing")
+        life.ledger.cursor("log", 0)
+        await until(life.disk.entered.is_set)
+        life.disk.work()
+        old = datetime.now(UTC) - timedelta(days=2)
+        await life.tell(say.event("a").model_copy(update={"time": old}))
+        assert life.summaries == ["a"]
+        life.disk.trim = trim
+        await until(lambda: rows("select count(*) from events") == [(0,)])
 
 
 async def test_a_write_that_hangs_is_given_up_and_what_it_did_is_replaced(
