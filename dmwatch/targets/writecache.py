@@ -10,7 +10,7 @@ It raises no events, not even when its device fails: it is polled.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import ClassVar
 
@@ -26,7 +26,7 @@ from dmwatch.targets.base import (
     TargetStatus,
     TargetTable,
 )
-from dmwatch.targets.catalogue import CatalogueRow, ConditionType
+from dmwatch.targets.catalogue import VOLATILE, CatalogueRow, ConditionType
 from dmwatch.targets.words import (
     U32_MAX,
     U64_MAX,
@@ -302,8 +302,8 @@ class BlocksData:
     """For failed and full: the blocks of the cache."""
 
     blocks: DataBlocks
-    free: DataBlocks
-    writeback: DataBlocks
+    free: DataBlocks = field(metadata=VOLATILE)
+    writeback: DataBlocks = field(metadata=VOLATILE)
 
 
 def observe(seen: Seen) -> Observation:

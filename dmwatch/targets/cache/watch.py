@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from dmwatch.severity import Severity
 from dmwatch.targets.base import Finding, Gauge, Moment, Observation, Seen
@@ -13,7 +13,7 @@ from dmwatch.targets.cache.text import (
     CacheMode,
     CacheWorking,
 )
-from dmwatch.targets.catalogue import CatalogueRow, ConditionType, GaugeType, MomentType
+from dmwatch.targets.catalogue import VOLATILE, CatalogueRow, ConditionType, GaugeType, MomentType
 from dmwatch.units import DataBlocks
 
 
@@ -22,7 +22,7 @@ class DirtyData:
     """For read-only and needs-check: what the origin has not got, in cache blocks."""
 
     mode: CacheMode | None
-    dirty: DataBlocks
+    dirty: DataBlocks = field(metadata=VOLATILE)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from dmwatch.errors import InvalidMessageError, InvalidTableError, StatusParseError, TableParseError
+from dmwatch.monitor.conditions import essence
 from dmwatch.names import DeviceNumber
 from dmwatch.severity import Severity
 from dmwatch.targets import Gauge, Seen, TargetMessage, find
@@ -244,6 +245,15 @@ def test_what_stands(text: str | None, expected: dict[str, Severity]) -> None:
 def test_read_only_says_what_is_dirty() -> None:
     (finding,) = CACHE.observe(look(TEXT.replace("rw -", "ro -"))).findings
     assert finding.data == DirtyData(CacheMode.WRITEBACK, DataBlocks(60))
+
+
+def test_read_only_does_not_change_with_every_write() -> None:
+    text = TEXT.replace("rw -", "ro needs_check")
+    fewer = text.replace(" 60 2 ", " 59 2 ")
+    assert fewer != text
+    old, new = (CACHE.observe(look(status)).findings for status in (text, fewer))
+    assert [found.data for found in old] != [found.data for found in new]
+    assert [essence(found.data) for found in old] == [essence(found.data) for found in new]
 
 
 def test_gauges() -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from dmwatch.errors import InvalidTableError, StatusParseError, TableParseError
+from dmwatch.monitor.conditions import essence
 from dmwatch.names import DeviceNumber
 from dmwatch.severity import Severity
 from dmwatch.targets import Seen, find
@@ -162,6 +163,13 @@ def test_what_stands(text: str | None, expected: dict[str, Severity]) -> None:
     found = CACHE.observe(look(text)).findings
     assert {f.type: f.severity for f in found} == expected
     assert all(isinstance(f.data, BlocksData) and f.key is None for f in found)
+
+
+@pytest.mark.parametrize(("before", "after"), [("0 9 0 5", "0 9 0 4"), ("1 9 2 5", "1 9 3 4")])
+def test_a_condition_does_not_change_with_every_block_written_back(before: str, after: str) -> None:
+    (old,), (new,) = (CACHE.observe(look(text)).findings for text in (before, after))
+    assert old.data != new.data
+    assert essence(old.data) == essence(new.data)
 
 
 def test_no_moments() -> None:
