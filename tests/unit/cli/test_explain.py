@@ -116,7 +116,7 @@ def test_part_of_a_device_that_maps_to_error() -> None:
         f"{KEY} {KEY} {KEY} {KEY} {KEY} 99 {KEY}",
     ],
 )
-@pytest.mark.parametrize("kind", ["crypt", "inlinecrypt", "integrity"])
+@pytest.mark.parametrize("kind", ["crypt", "inlinecrypt", "integrity", "default-key"])
 def test_no_key_is_ever_shown(kind: str, text: str, options: tuple[str, ...]) -> None:
     result = CliRunner().invoke(command, options, input=f"c: 0 8 {kind} {text}\n")
     assert KEY not in result.output

@@ -40,6 +40,7 @@ TABLES: list[TargetTable] = [
     ),
     find("integrity").table(f"254:0 0 32 J 1 newer_hash:sha9:{KEY}"),
     find("integrity").table(f"254:0 0 32 J 1 {KEY}:3"),
+    find("default-key").table(f"aes-xts-plain64 {KEY} 0 254:0 0"),
 ]
 VALUES: list[Any] = [
     *TABLES,
@@ -173,7 +174,7 @@ def test_errors_of_parse_and_check_show_positions_only(target: str, text: str) -
         assert not shown(told(attempt(table.format)[0]))
 
 
-@pytest.mark.parametrize("target", ["crypt", "inlinecrypt", "integrity"])
+@pytest.mark.parametrize("target", ["crypt", "inlinecrypt", "integrity", "default-key"])
 @pytest.mark.parametrize("text", [*GARBLED, f"0 8 - {KEY}", f"0 8 - internal_hash:x:{KEY}"])
 def test_a_table_taken_for_a_status_shows_no_key(target: str, text: str) -> None:
     error, status = attempt(lambda: find(target).status(text))
@@ -257,6 +258,13 @@ def test_a_keyring_key_is_named_not_hidden() -> None:
 def test_unknown_options_hide_what_could_be_a_key(word: str, option: Option) -> None:
     assert read_option(word, {"known"}) == option
     assert option.word() == word
+
+
+def test_a_type_with_keys_that_is_not_known_is_carried_hidden() -> None:
+    text = f"aes-xts-plain64 {KEY}  0 254:0 0 "
+    table = find("default-key").table(text)
+    assert table.format() == text
+    assert plain(table) == {"text": "**********"}
 
 
 def test_every_target_with_keys_is_marked() -> None:
