@@ -13,7 +13,7 @@ import sqlite3
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from dmwatch.errors import DmwatchError
 from dmwatch.monitor.workers import StuckError, Workers
@@ -81,6 +81,7 @@ class Disk:
         self._readers = Workers(limit=1)
         self._back = asyncio.Event()
         self._reading = asyncio.Lock()
+        self._call: asyncio.Task[Any] | None = None
         self._settled = False
 
     @property
@@ -143,16 +144,25 @@ class Disk:
         Raises:
             JournalError: it cannot be read.
         """
-        async with self._reading:
-            return await _told(
-                self._readers.run(_READER, lambda: ask(self._reader), self._pace.read)
-            )
+        await self._reading.acquire()
+        work = self._readers.run(_READER, lambda: ask(self._reader), self._pace.read)
+        call = asyncio.create_task(_told(work))
+        # whoever asked may leave: the next one's turn comes when the thread is free all the same
+        call.add_done_callback(self._was_read)
+        self._call = call
+        return await asyncio.shield(call)
+
+    def _was_read(self, call: asyncio.Task[Any]) -> None:
+        self._reading.release()
+        if not call.cancelled():
+            call.exception()  # fetched, so that nobody is told that it never was
 
     async def close(self) -> None:
         """Close it, unless it hangs, and let go of the lock."""
         await self.settle()
-        with contextlib.suppress(JournalError):
-            await self.read(Reader.close)
+        with contextlib.suppress(JournalError, TimeoutError):
+            async with asyncio.timeout(self._pace.commit):
+                await self.read(Reader.close)
         with contextlib.suppress(JournalError):
             await self._write(self._store.close, self._pace.commit)
         with contextlib.suppress(JournalError):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sqlite3
 import threading
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -136,6 +138,21 @@ async def test_a_journal_that_hangs_when_it_is_closed_does_not_keep_the_end(
         life.disk.hang()
         await life.tell(*say.events(3))
         assert len(life.told) >= 4
+
+
+async def test_a_reading_that_hangs_and_that_nobody_waits_for_does_not_keep_the_end(
+    live: Any, say: Any
+) -> None:
+    go_on = threading.Event()
+    async with live(hasty=True) as life:
+        await life.tell(say.event())
+        life.ledger._disk._reader.page = lambda *_: go_on.wait(60)
+        reading = asyncio.create_task(life.ledger.history.page(0))
+        await asyncio.sleep(0.05)
+        reading.cancel()
+        began = time.monotonic()
+    assert time.monotonic() - began < 3  # and not what a reading may take
+    go_on.set()
 
 
 async def test_what_memory_cannot_hold_is_counted_and_told(

@@ -7,6 +7,7 @@ import grp
 import os
 import socket
 import stat
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -166,6 +167,30 @@ async def test_clients_that_leave_at_any_moment_leave_nothing_behind(
                     await asyncio.sleep(0.01)
                 client.close()
         await service.until(lambda: service.stream.clients == 0)
+
+
+async def test_a_client_that_leaves_while_its_history_is_read_takes_nobody_elses(
+    serve: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with serve() as service:
+        await service.tell_many(3)
+        reader = service.ledger._disk._reader
+        page, entered, go_on = reader.page, threading.Event(), threading.Event()
+
+        def slowly(*arguments: Any) -> Any:
+            entered.set()
+            go_on.wait(30)
+            return page(*arguments)
+
+        monkeypatch.setattr(reader, "page", slowly)
+        leaving = await service.subscribed(since="1h")
+        await service.until(entered.is_set)
+        leaving.close()
+        await service.until(lambda: service.stream.clients == 0)
+        client = await service.subscribed(since="1h", follow=False)
+        await asyncio.sleep(0.1)
+        go_on.set()
+        assert [line.get("summary") for line in await client.rest()] == ["0", "1", "2"]
 
 
 async def test_a_client_that_says_no_more_goes_on_listening(serve: Any) -> None:
