@@ -59,6 +59,24 @@ class _Word(str):
         """The form for people and JSON, see `printable`."""
         return printable(self)
 
+    @classmethod
+    def __get_pydantic_core_schema__(cls, _source: object, _handler: object) -> dict[str, Any]:
+        """Let pydantic read it from text and write its printable form."""
+        return {
+            "type": "function-plain",
+            "function": {"type": "no-info", "function": cls._from_any},
+            "serialization": {
+                "type": "function-plain",
+                "function": printable,
+                "when_used": "json",
+            },
+            "metadata": {"pydantic_js_functions": [lambda _schema, _next: {"type": "string"}]},
+        }
+
+    @classmethod
+    def _from_any(cls, value: Any) -> Self:
+        return value if isinstance(value, cls) else cls(str(value))
+
 
 class DeviceName(_Word):
     """A device's name: 1 to 127 bytes, no `/`, no NUL, and none of `control`, `.`, `..`.

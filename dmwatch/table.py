@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from dmwatch.errors import InvalidTableError
-from dmwatch.names import TargetType
+from dmwatch.names import TargetType, printable
 
 KEYED_TYPES = frozenset({"crypt", "inlinecrypt", "integrity", "default-key"})
 """Targets whose table text can hold a key (kernel: crypt_status, inlinecrypt_status,
@@ -44,10 +45,26 @@ class TargetLine:
             raise InvalidTableError(self.type, "text", "cannot contain NUL: the kernel stops there")
 
     def __repr__(self) -> str:
-        shown = repr(self.text)
-        if self.type in KEYED_TYPES and self.text:
-            shown = f"<{len(self.text.split())} words, not shown>"
+        shown = self._hidden() or repr(self.text)
         return f"TargetLine({self.start}, {self.length}, {self.type!r}, {shown})"
+
+    def _hidden(self) -> str | None:
+        """What is shown in the place of a text that may hold a key; None where it may not."""
+        if self.type not in KEYED_TYPES or not self.text:
+            return None
+        return f"<{len(self.text.split())} words, not shown>"
+
+    @classmethod
+    def __get_pydantic_core_schema__(
+        cls, source: type, handler: Callable[[type], dict[str, Any]]
+    ) -> dict[str, Any]:
+        """Let pydantic read it as any dataclass, and write JSON that hides what `repr` hides."""
+        shown = {"type": "function-plain", "function": cls._plain, "when_used": "json"}
+        return {**handler(source), "serialization": shown}
+
+    def _plain(self) -> dict[str, Any]:
+        text = self._hidden() or printable(self.text)
+        return {"start": self.start, "length": self.length, "type": self.type, "text": text}
 
 
 Table = Sequence[TargetLine]

@@ -4,7 +4,7 @@ import os
 from typing import Any
 
 import pytest
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from dmwatch.errors import InvalidNameError
 from dmwatch.names import (
@@ -14,6 +14,7 @@ from dmwatch.names import (
     TargetType,
     device_id,
     label,
+    matches,
     printable,
     subsystem,
 )
@@ -196,3 +197,21 @@ def test_an_error_about_a_long_name_is_short() -> None:
     with pytest.raises(InvalidNameError) as caught:
         DeviceName("n" * 100_000)
     assert len(str(caught.value)) < 400
+
+
+@pytest.mark.parametrize(("kind", "_"), WORDS)
+def test_pydantic_reads_a_word_and_writes_its_printable_form(kind: Any, _: int) -> None:
+    adapter: TypeAdapter[Any] = TypeAdapter(kind | None)
+    assert type(adapter.validate_python("a")) is kind
+    assert adapter.dump_json(kind("a\udcff\n")) == b'"a\\\\xff\\\\x0a"'
+    assert adapter.dump_python(kind("a\n")) == "a\n"
+    assert adapter.json_schema() == {"anyOf": [{"type": "string"}, {"type": "null"}]}
+    with pytest.raises(ValidationError):
+        adapter.validate_python("x" * 129)
+
+
+def test_a_name_with_wildcards_in_it_means_itself_too() -> None:
+    assert matches("a[1]", "b", "a[1]")
+    assert matches("a[1]", "a1")
+    assert not matches("a[1]", "a")
+    assert not matches("a[1]")

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 
 import pytest
+from pydantic import TypeAdapter
 
 from dmwatch.errors import InvalidNameError, InvalidTableError
 from dmwatch.table import KEYED_TYPES, U64_MAX, TargetLine
@@ -45,6 +47,17 @@ def test_the_text_of_a_type_that_may_hold_a_key_is_never_shown(kind: str) -> Non
     assert repr(line) == f"TargetLine(0, 8, {kind!r}, <5 words, not shown>)"
     assert "00ff" not in f"{line}{[line]}{(line,)}"
     assert repr(TargetLine(0, 8, kind)) == f"TargetLine(0, 8, {kind!r}, '')"
+
+
+@pytest.mark.parametrize("kind", sorted(KEYED_TYPES))
+def test_json_hides_what_repr_hides(kind: str) -> None:
+    lines = [TargetLine(0, 8, kind, "aes 00ff00ff 0"), TargetLine(8, 8, "linear", "a\udcff 0")]
+    adapter = TypeAdapter(list[TargetLine])
+    assert json.loads(adapter.dump_json(lines)) == [
+        {"start": 0, "length": 8, "type": kind, "text": "<3 words, not shown>"},
+        {"start": 8, "length": 8, "type": "linear", "text": "a\\xff 0"},
+    ]
+    assert adapter.validate_python(adapter.dump_python(lines)) == lines
 
 
 def test_other_text_is_shown() -> None:
