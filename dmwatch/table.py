@@ -56,7 +56,7 @@ class TargetLine:
 
     @classmethod
     def __get_pydantic_core_schema__(
-        cls, source: type, handler: Callable[[type], dict[str, Any]]
+        cls, source: object, handler: Callable[[object], dict[str, Any]]
     ) -> dict[str, Any]:
         """Let pydantic read it as any dataclass, and write JSON that hides what `repr` hides."""
         shown = {"type": "function-plain", "function": cls._plain, "when_used": "json"}
