@@ -23,7 +23,10 @@ def command(path: Path | None) -> None:
 
     SIGHUP reads the configuration anew, SIGTERM ends it.
     """
-    from dmwatch.service import logs  # noqa: PLC0415 - nothing else needs the daemon
+    from dmwatch.service import signals  # noqa: PLC0415 - nothing else needs the daemon
+
+    signals.hold()
+    from dmwatch.service import logs  # noqa: PLC0415
     from dmwatch.service.config import read_configuration  # noqa: PLC0415
     from dmwatch.service.run import leave, run  # noqa: PLC0415
 

@@ -14,7 +14,7 @@ import sys
 import threading
 from collections.abc import Callable
 
-from dmwatch.service import logs
+from dmwatch.service import logs, signals
 from dmwatch.service.daemon import Daemon
 from dmwatch.service.notify import Notifier
 from dmwatch.service.settings import Configuration
@@ -83,6 +83,7 @@ class _Signals:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop, number)
         loop.add_signal_handler(signal.SIGHUP, self._reload)
+        signals.release()
 
     def _stop(self, number: signal.Signals) -> None:
         _limit_the_end()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import subprocess
 import sys
 from typing import Any
 
@@ -58,6 +59,25 @@ async def test_a_reload_asked_for_during_the_start_comes_once_it_has_started() -
     signals._reload()
     await asyncio.sleep(0.01)
     assert daemon.reloads == ["first"]
+
+
+def test_a_reload_asked_for_before_it_listens_waits_and_does_not_end_it() -> None:
+    code = """if True:
+        import asyncio, os, signal, sys
+        from dmwatch.service import signals
+        signals.hold()
+        os.kill(os.getpid(), signal.SIGHUP)
+        from dmwatch.service.run import _Signals
+        async def main():
+            made = _Signals(None, None)
+            made._reloads = lambda: asyncio.sleep(0, print("reloads"))
+            made.listen()
+            await asyncio.sleep(0.01)
+        asyncio.run(main())
+        assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == set()
+    """
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "reloads\n", "")
 
 
 def test_a_callback_that_leaves_does_not_end_the_loop() -> None:
