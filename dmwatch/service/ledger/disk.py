@@ -165,12 +165,12 @@ class Disk:
                 await self.read(Reader.close)
         with contextlib.suppress(JournalError):
             await self._write(self._store.close, self._pace.commit)
-        with contextlib.suppress(JournalError):
-            # not on the thread that writes: that may hang
-            release = self._readers.run(_LOCK, self._lock.release, self._pace.commit)
-            await _told(release)
-        self._readers.close()
-        self._writers.close()
+        # on a thread of its own: those that read and write may hang
+        last = Workers(limit=1)
+        with contextlib.suppress(JournalError, RuntimeError):
+            await _told(last.run(_LOCK, self._lock.release, self._pace.commit))
+        for workers in (last, self._readers, self._writers):
+            workers.close()
 
     async def settle(self) -> None:
         """Give a call that was given up a last chance to come back: one."""
