@@ -41,6 +41,8 @@ def _rows(path: Path | None) -> list[Row]:
     try:
         configuration = read_configuration(path, check_plugins=False)
     except DmwatchError as error:
+        if path is not None and not path.exists():
+            raise
         click.echo(f"what is configured is not shown: {error}", err=True)
         return []
     try:

@@ -93,6 +93,14 @@ def test_handlers_shows_what_is_installed_though_the_configuration_has_faults(
     assert "dmwatch.handlers.exec:ExecHandler" in ran.out
 
 
+def test_a_configuration_that_is_named_and_missing_is_an_error(
+    dmwatch: Run, tmp_path: Path
+) -> None:
+    ran = dmwatch("handlers", "--config", str(tmp_path / "none.toml"))
+    assert (ran.code, ran.out) == (1, "")
+    assert "there is no such file" in ran.err
+
+
 def test_a_made_up_event_goes_through_the_configured_handler(
     dmwatch: Run, config: str, tmp_path: Path
 ) -> None:
