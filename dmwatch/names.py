@@ -247,11 +247,22 @@ def _split_single_hyphens(name: str) -> list[str]:
     return re.sub(r"(?<!-)((?:--)*)-(?!-)", "\\1\x00", name).split("\x00")
 
 
-def _encode(text: str, what: str) -> bytes:
+def to_bytes(text: str) -> bytes | None:
+    """The bytes that a text is to the kernel, or None where it is no text.
+
+    No error is raised or chained here: that of Python carries the whole text, and a key in it.
+    """
     try:
         return text.encode("utf-8", "surrogateescape")
     except UnicodeEncodeError:
-        raise InvalidNameError(f"a {what} must be text: {_cite(text)}") from None
+        return None
+
+
+def _encode(text: str, what: str) -> bytes:
+    raw = to_bytes(text)
+    if raw is None:
+        raise InvalidNameError(f"a {what} must be text: {_cite(text)}")
+    return raw
 
 
 def _cite(text: str) -> str:

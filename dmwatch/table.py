@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dmwatch.errors import InvalidTableError
-from dmwatch.names import TargetType, printable
+from dmwatch.names import TargetType, printable, to_bytes
 
 KEYED_TYPES = frozenset({"crypt", "inlinecrypt", "integrity", "default-key"})
 """Targets whose table text can hold a key (kernel: crypt_status, inlinecrypt_status,
@@ -27,7 +27,7 @@ class TargetLine:
         text: the target's own part, as words; "" where it has none.
 
     Raises:
-        InvalidTableError: for a number outside 64 bits or a NUL in the text.
+        InvalidTableError: for a number outside 64 bits, a NUL in the text, or what is no text.
         InvalidNameError: for an impossible type.
     """
 
@@ -43,6 +43,8 @@ class TargetLine:
                 raise InvalidTableError(self.type, field, f"must fit in 64 bits, not {value}")
         if "\x00" in self.text:
             raise InvalidTableError(self.type, "text", "cannot contain NUL: the kernel stops there")
+        if not self.text.isascii() and to_bytes(self.text) is None:
+            raise InvalidTableError(self.type, "text", "must be text: it has half a character")
 
     def __repr__(self) -> str:
         shown = self._hidden() or repr(self.text)

@@ -23,7 +23,7 @@ from dmwatch.ioctl.abi import (
     Version,
     aligned,
 )
-from dmwatch.names import DeviceName, DeviceNumber, DeviceUuid
+from dmwatch.names import DeviceName, DeviceNumber, DeviceUuid, to_bytes
 from dmwatch.table import U64_MAX, TargetLine
 
 HAS_UUID, HAS_NO_UUID = 1, 2
@@ -242,15 +242,19 @@ def encode_message(sector: int, text: str) -> bytes:
     """The data of TARGET_MSG.
 
     Raises:
-        InvalidMessageError: for an empty text, a NUL in it, or a sector outside 64 bits.
+        InvalidMessageError: for an empty text, a NUL in it, what is no text, or a sector outside
+            64 bits.
     """
     if not text.strip():
         raise InvalidMessageError("a message cannot be empty")
     if "\x00" in text:
         raise InvalidMessageError("a message cannot contain NUL: the kernel would stop there")
+    raw = to_bytes(text)
+    if raw is None:
+        raise InvalidMessageError("a message must be text: this one has half a character")
     if not 0 <= sector <= U64_MAX:
         raise InvalidMessageError(f"a message's sector must fit in 64 bits, not {sector}")
-    return TARGET_MSG.pack(sector) + text.encode("utf-8", "surrogateescape") + b"\x00"
+    return TARGET_MSG.pack(sector) + raw + b"\x00"
 
 
 def decode_message(data: bytes) -> str:

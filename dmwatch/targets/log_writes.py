@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Final
 
 from dmwatch.errors import InvalidMessageError, StatusParseError, TableParseError
+from dmwatch.names import to_bytes
 from dmwatch.severity import Severity
 from dmwatch.targets.base import (
     Finding,
@@ -108,11 +109,11 @@ class Mark(TargetMessage):
 
     def format(self) -> str:
         """The text for TARGET_MSG. Raises InvalidMessageError."""
-        size = len(self.text.encode("utf-8", "surrogateescape"))
+        word, size = quoted(self.text), len(to_bytes(self.text) or b"")
         if not 1 <= size <= MARK_MAX or "\x00" in self.text:
             rule = f"must be 1 to {MARK_MAX} bytes without NUL, not {size}"
             raise InvalidMessageError(f"log-writes: text {rule}")
-        return f"mark {quoted(self.text)}"
+        return f"mark {word}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,8 @@ from enum import Enum
 from operator import index
 from typing import NoReturn, SupportsIndex, TypeVar
 
-from dmwatch.errors import InvalidNameError, InvalidTableError, ParseError
-from dmwatch.names import DeviceNumber
+from dmwatch.errors import InvalidMessageError, InvalidNameError, InvalidTableError, ParseError
+from dmwatch.names import DeviceNumber, to_bytes
 from dmwatch.table import KEYED_TYPES
 
 U32_MAX = (1 << 32) - 1
@@ -198,7 +198,10 @@ def check_word(target: str, field: str, value: object) -> str:
     text = str(value)
     if len(text.split()) != 1 or text != text.strip() or "\\" in text or "\x00" in text:
         raise InvalidTableError(target, field, "must be one word without blanks or backslashes")
-    if b"\xa0" in text.encode("utf-8", "surrogatepass"):
+    raw = to_bytes(text)
+    if raw is None:
+        raise InvalidTableError(target, field, "must be text: it has half a character")
+    if b"\xa0" in raw:
         raise InvalidTableError(target, field, "has the byte A0, where the kernel splits")
     return text
 
@@ -209,8 +212,13 @@ def quoted(text: str) -> str:
     The kernel splits messages byte by byte and takes A0 for a blank (dm_split_args in
     drivers/md/dm-table.c, lib/ctype.c), so that byte is quoted within its character too; the halves
     of the character stay surrogate escapes, which the ioctl layer encodes back.
+
+    Raises:
+        InvalidMessageError: where it is no text.
     """
-    raw = text.encode("utf-8", "surrogateescape")
+    raw = to_bytes(text)
+    if raw is None:
+        raise InvalidMessageError("a message must be text: this one has half a character")
     return _BLANK.sub(rb"\\\g<0>", raw).decode("utf-8", "surrogateescape")
 
 

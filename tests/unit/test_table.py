@@ -35,6 +35,14 @@ def test_a_nul_in_the_text_is_refused_without_showing_it() -> None:
     assert "secret" not in str(caught.value)
 
 
+def test_half_a_character_is_refused_without_showing_the_text() -> None:
+    with pytest.raises(InvalidTableError, match="crypt: text must be text") as caught:
+        TargetLine(0, 8, "crypt", "aes secret 0 /dev/\ud840 0")
+    # Python's own error would carry the whole text
+    assert caught.value.__context__ is None
+    assert "secret" not in repr(caught.value)
+
+
 @pytest.mark.parametrize("kind", ["", "t" * 16, "a\0b"])
 def test_an_impossible_type_is_refused(kind: str) -> None:
     with pytest.raises(InvalidNameError):

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
-from dmwatch.names import UUID_MAX
+from dmwatch.names import UUID_MAX, to_bytes
 from dmwatch.targets.words import (
     U32_MAX,
     Device,
@@ -96,7 +96,12 @@ class UserspaceLog:
     def check(self) -> None:
         """Hold userspace_ctr's rules against the values. Raises InvalidTableError."""
         uuid = check_word(TYPE, "log uuid", self.uuid)
-        require(len(uuid.encode()) <= UUID_MAX, TYPE, "log uuid", f"has {UUID_MAX} bytes at most")
+        require(
+            len(to_bytes(uuid) or b"") <= UUID_MAX,
+            TYPE,
+            "log uuid",
+            f"has {UUID_MAX} bytes at most",
+        )
         require(len(self.arguments) > 1, TYPE, "log arguments", "must be two words or more")
         for word in self.arguments:
             check_word(TYPE, "log arguments", word)

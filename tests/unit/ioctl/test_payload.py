@@ -271,6 +271,14 @@ def test_a_message_that_the_kernel_would_misread_is_refused(sector: int, text: s
         encode_message(sector, text)
 
 
+def test_half_a_character_in_a_message_is_refused_without_showing_it() -> None:
+    with pytest.raises(InvalidMessageError, match="must be text") as caught:
+        encode_message(0, "key set 00ff \ud840")
+    # Python's own error would carry the whole text
+    assert caught.value.__context__ is None
+    assert "00ff" not in repr(caught.value)
+
+
 def test_the_reply_to_a_message_ends_at_its_nul() -> None:
     assert decode_message(b"1 2 3\n\0rest") == "1 2 3\n"
     assert decode_message(b"\0") == ""

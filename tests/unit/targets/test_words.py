@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from dmwatch.errors import DmwatchError, InvalidTableError
+from dmwatch.errors import DmwatchError, InvalidMessageError, InvalidTableError
 from dmwatch.targets import find
 from dmwatch.targets.crypt import CryptTable
 from dmwatch.targets.thin import ThinTable
 from dmwatch.targets.verity import VerityTable
-from dmwatch.targets.words import check_range, decimal
+from dmwatch.targets.words import check_range, check_word, decimal, quoted
 from dmwatch.units import Bytes, Sectors
 
 LONG = "9" * 5000  # more digits than int() takes
@@ -63,7 +63,7 @@ def test_what_a_table_makes_of_its_words_takes_any(word: str) -> None:
     assert verity.fec is None
 
 
-@pytest.mark.parametrize("value", ["1", ARABIC, 1.5, True, None, b"1"])
+@pytest.mark.parametrize("value", ["7", ARABIC, 1.5, True, None, b"1"])
 def test_only_a_whole_number_lies_in_a_range(value: Any) -> None:
     with pytest.raises(InvalidTableError, match="thin: thin_id must be a whole number"):
         ThinTable("254:0", value).format()
@@ -74,3 +74,20 @@ def test_the_ends_of_a_range_lie_in_it() -> None:
     for value in (0, 4):
         with pytest.raises(InvalidTableError, match=f"t: f must be 1 to 3, not {value}"):
             check_range("t", "f", value, 1, 3)
+
+
+@pytest.mark.parametrize("text", ["\ud800", "/dev/\ud840", "a\udfff"])
+def test_half_a_character_is_no_text(text: str) -> None:
+    with pytest.raises(InvalidTableError, match="must be text") as table:
+        check_word("crypt", "device", text)
+    with pytest.raises(InvalidMessageError, match="must be text") as message:
+        quoted(text)
+    # Python's own error would carry the text
+    assert table.value.__context__ is message.value.__context__ is None
+
+
+def test_bytes_that_are_not_utf_8_are_text_to_the_kernel() -> None:
+    assert check_word("linear", "device", "/dev/\udcff") == "/dev/\udcff"
+    assert quoted("\udcff") == "\udcff"
+    mirror = find("mirror").table("userspace 4 \udcff clustered-core 1024 0 2 254:0 0 254:1 0")
+    assert find("mirror").table(mirror.format()) == mirror
