@@ -194,6 +194,7 @@ class Attendant:
         taken.anew |= taken.table and not initial and self._made_anew(device)
         told: list[Told] = []
         raw, failure = await self._reading(device, taken)
+        taken.anew |= raw is not None and self._is_another(device, raw)
         if taken.anew:
             # Gone again, or under another name: it is removed, and the list tells of whatever is
             # there then.
@@ -210,6 +211,7 @@ class Attendant:
         if taken.wants_status:
             device.read_at = asyncio.get_running_loop().time()
         if raw is not None and self._waits_for_table(device, raw):
+            device.owe(taken)
             return
         told += await self._found(device, raw, failure, taken, initial=initial)
         moved = _moved(old_nr, device.event_nr)
@@ -260,6 +262,13 @@ class Attendant:
         """Where no uevent says so: the table may be another one because the device is."""
         known = device.diskseq
         return known is not None and self._diskseq(device.number) not in {None, known}
+
+    def _is_another(self, device: Tracked, raw: Raw) -> bool:
+        """What was read is not what was listed: its number was taken meanwhile."""
+        if device.uuid is not None and not device.renewed and raw.info.uuid != device.uuid:
+            return True
+        renamed, known = raw.info.name != device.name, device.diskseq
+        return renamed and known is not None and self._diskseq(device.number) != known
 
     def _waits_for_table(self, device: Tracked, raw: Raw) -> bool:
         """A new device without a table yet: it is told with it, or when its time is over."""

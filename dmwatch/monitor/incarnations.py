@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Any
 
 from dmwatch.ioctl.payload import ListedDevice
 from dmwatch.monitor.attending import EVENT_NR_SPAN
@@ -54,19 +53,17 @@ async def uuid_taken(
     return found is not None and found != device.uuid
 
 
-def mark(device: Tracked, uevent: Uevent) -> None:
-    """Put what a uevent says into a device's inbox.
+def mark(device: Tracked, uevent: Uevent) -> bool:
+    """Put what a uevent says into a device's inbox; say whether another incarnation is meant.
 
     A `change` has something of its own to say, or is a resume, which may have swapped the table.
     """
     if other_incarnation(device, uevent):
         device.inbox.anew = device.inbox.table = True
-        return
-    if uevent.action != "change":
-        return
-    properties: Any = uevent.properties
-    if "DM_ACTION" in properties or any(key.startswith("DM_VERITY_") for key in properties):
-        device.inbox.uevents.append(properties)
-    else:
+        return True
+    if words := uevent.words:
+        device.inbox.uevents.append(words)
+    elif uevent.action == "change":
         device.inbox.table = True
         device.inbox.resumes += 1
+    return False

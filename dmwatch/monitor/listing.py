@@ -14,6 +14,9 @@ from dmwatch.monitor.snapshot import Changes, Snapshot, compare
 from dmwatch.monitor.tracked import Tracked
 from dmwatch.monitor.workers import StuckError
 
+# Not by the device: its record asks no target, and a read of its status may be under way.
+_RECORD = "a device's record"
+
 
 class Call(Protocol):
     """Calls a function where it may hang; see Attendant.call."""
@@ -58,6 +61,10 @@ class Lister:
         """Everything that the last look found was taken in: compare with it from now on."""
         self._before = self._after
 
+    def counted(self) -> None:
+        """Who came and who went was taken in, whatever becomes of the rest of the look."""
+        self._before = self._before.with_members_of(self._after)
+
     async def learn_uuids(self, devices: Iterable[Tracked]) -> None:
         """Ask for the uuids of devices; on a kernel whose list has none, one by one."""
         if self.version < LIST_UUID_VERSION:
@@ -72,14 +79,14 @@ class Lister:
     async def uuid_of(self, listed: ListedDevice) -> str | None:
         """The uuid of a device; None where it has none, is not there any more, or hangs."""
         try:
-            info = await self._call(listed.number, lambda: self._dm.info(listed.number))
+            info = await self._call(_RECORD, lambda: self._dm.info(listed.number))
         except (DeviceNotFoundError, StuckError):
             return None
         return info.uuid if info.name == listed.name else None
 
     async def _learn_uuid(self, device: Tracked) -> None:
         try:
-            info = await self._call(device.number, lambda: self._dm.info(device.number))
+            info = await self._call(_RECORD, lambda: self._dm.info(device.number))
         except (DeviceNotFoundError, StuckError):
             return
         device.uuid = info.uuid

@@ -16,6 +16,9 @@ from dataclasses import dataclass
 from dmwatch.ioctl.abi import NAME_LIST
 from dmwatch.ioctl.payload import ListedDevice, decode_device, device_records
 
+_NO_LIST = b"\x00"
+"""The bytes of what no kernel gave: equal to no list."""
+
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
@@ -87,6 +90,11 @@ class Snapshot:
     def devices(self) -> list[ListedDevice]:
         """Decode all records, in the kernel's order."""
         return [self.device(dev) for dev in self.records]
+
+    def with_members_of(self, later: Snapshot) -> Snapshot:
+        """The devices of a later list, those that are in both as this one has them."""
+        records = {dev: self.records.get(dev, record) for dev, record in later.records.items()}
+        return Snapshot(_NO_LIST, records, ())
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import errno
 import socket
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from dmwatch.errors import InvalidNameError
@@ -46,6 +46,13 @@ class Uevent:
     def resized(self) -> bool:
         """The device's size changed (Linux 5.13 and later say so)."""
         return self.properties.get("RESIZE") == "1"
+
+    @property
+    def words(self) -> Mapping[str, str]:
+        """What device-mapper says itself in a `change`; nothing in one that is a resume."""
+        said = {k: v for k, v in self.properties.items() if k.startswith("DM_")}
+        own = "DM_ACTION" in said or any(key.startswith("DM_VERITY_") for key in said)
+        return said if own and self.action == "change" else {}
 
 
 def parse(datagram: bytes) -> Uevent | None:
@@ -105,24 +112,23 @@ class Uevents:
         """The socket's descriptor."""
         return self._socket.fileno()
 
-    def read(self) -> list[Uevent]:
+    def read(self) -> Iterator[Uevent]:
         """Every uevent of a device-mapper device that has arrived, in order.
 
         Raises:
-            OverrunError: the kernel dropped some.
+            OverrunError: the kernel dropped some, after those that were given.
         """
-        found: list[Uevent] = []
         while True:
             try:
                 datagram, sender = self._socket.recvfrom(_BUFFER)
             except BlockingIOError:
-                return found
+                return
             except OSError as error:
                 if error.errno == errno.ENOBUFS:
                     raise OverrunError from None
                 raise
             if sender[0] == 0 and (uevent := parse(datagram)):
-                found.append(uevent)
+                yield uevent
 
     def close(self) -> None:
         """Close the socket."""

@@ -43,25 +43,23 @@ from dmwatch.dm import DeviceMapper
 from dmwatch.events import Condition, Event
 from dmwatch.ioctl.abi import LIST_EVENTS_VERSION, Version
 from dmwatch.ioctl.control import ControlLike
-from dmwatch.ioctl.payload import ListedDevice
 from dmwatch.monitor import faults, sysfs
 from dmwatch.monitor.attending import Attendant
 from dmwatch.monitor.coverage import Coverage, coverage_of
-from dmwatch.monitor.incarnations import began_anew, mark, number_taken, uuid_taken
+from dmwatch.monitor.early import Early
+from dmwatch.monitor.incarnations import mark
 from dmwatch.monitor.listing import Lister, too_old
+from dmwatch.monitor.members import Members
 from dmwatch.monitor.outbox import Outbox
 from dmwatch.monitor.schedule import NEVER, Schedule
 from dmwatch.monitor.seeds import seed
 from dmwatch.monitor.settings import Settings
-from dmwatch.monitor.snapshot import Changed, Changes
 from dmwatch.monitor.tracked import Tracked
 from dmwatch.monitor.uevents import OverrunError, Uevent, Uevents
 from dmwatch.monitor.workers import LIMIT
 from dmwatch.names import DeviceNumber
 from dmwatch.targets import load_all
 
-FRESH_SECONDS = 1.0
-"""How long a new device's first table is waited for before the device is told without one."""
 FRESH_INTERVAL = 0.1
 """How often a new device is looked at until its first table is told."""
 PAUSE_FIRST, PAUSE_LONGEST = 1.0, 30.0
@@ -103,6 +101,7 @@ class Watcher:
         self._wants_uevents = uevents
         self._diskseq = diskseq
         self._tracked: dict[DeviceNumber, Tracked] = {}
+        self._early = Early(diskseq)
         self._schedule = Schedule(self._settings)
         self._outbox = Outbox(tuple(devices))
         self._readable = asyncio.Event()
@@ -119,6 +118,10 @@ class Watcher:
             self._dm, self._settings, self._outbox, self._diskseq, self._after
         )
         self._lister = Lister(self._dm, self._attendant.call)
+        self._members = Members(
+            self._lister, self._attendant, self._attend, self._settings, self._diskseq
+        )
+        self._tracked = self._members.tracked
         try:
             await self._begin()
         except BaseException:
@@ -163,6 +166,7 @@ class Watcher:
         self._settings = settings
         self._schedule.adopt(settings)
         self._attendant.adopt(settings)
+        self._members.adopt(settings)
         for device in self._tracked.values():
             device.adopt(settings)
             self._attend(device)
@@ -212,10 +216,7 @@ class Watcher:
             raise too_old(version)
         self._lister.version = version
         self._hear()
-        changes = await self._lister.look()
-        for listed in changes.added:
-            self._track(listed)
-        await self._lister.learn_uuids(self._tracked.values())
+        await self._members.begin(await self._lister.look())
         seed(self._standing, self._tracked.values(), self._outbox.gone_before)
         gate = asyncio.Semaphore(LIMIT)
         await asyncio.gather(*(self._first(device, gate) for device in self._tracked.values()))
@@ -333,8 +334,11 @@ class Watcher:
     def _take_uevent(self, uevent: Uevent) -> None:
         device = self._tracked.get(uevent.number)
         if device is None or device.fresh_until is not None:
+            # a look finds whose it is
+            self._fired |= self._early.keep(uevent)
             return
-        mark(device, uevent)
+        if mark(device, uevent):
+            self._fired |= self._early.keep(uevent)
         if device.inbox:
             self._attend(device)
 
@@ -346,100 +350,48 @@ class Watcher:
 
     async def _look(self) -> None:
         changes = await self._lister.look()
-        for listed in changes.removed:
-            self._remove(listed.number)
-        for listed in changes.added:
-            self._add(listed)
-        await self._check_uuids(changes, fired=self._fired)
-        for changed in changes.changed:
-            await self._change(changed)
+        await self._members.take_in(changes)
+        if self._fired and not changes:
+            await self._unchanged()
         self._lister.done()
         # only now: what a look that failed was owed, the next one owes
         self._fired = False
+        for device in self._early.hand_over(self._tracked):
+            self._attend(device)
         for device in self._tracked.values():
             if device.fresh_until is not None:
                 device.inbox.table = True
                 self._attend(device)
 
-    def _remove(self, number: DeviceNumber) -> None:
-        device = self._tracked.pop(number, None)
-        if device:
-            device.gone = True
-            self._attendant.attend(device)
-
-    def _track(self, listed: ListedDevice) -> Tracked:
-        device = Tracked(listed.number, listed.name, listed.event_nr, self._settings)
-        self._tracked[listed.number] = device
-        return device
-
-    def _add(self, listed: ListedDevice) -> None:
-        if listed.number in self._tracked:
-            return
-        device = self._track(listed)
-        device.fresh_until = asyncio.get_running_loop().time() + FRESH_SECONDS
-
-    async def _change(self, changed: Changed) -> None:
-        device = self._tracked.get(changed.after.number)
-        if device is None:
-            return
-        if number_taken(device, changed, self._diskseq) or await uuid_taken(
-            device, changed, self._lister.uuid_of
-        ):
-            self._remove(device.number)
-            self._add(changed.after)
-            await self._lister.learn_uuids([self._tracked[device.number]])
-            return
-        if device.name != changed.after.name:
-            await self._attendant.renamed(device, changed.after.name)
-        if device.event_nr != changed.after.event_nr:
-            device.inbox.event_nr = changed.after.event_nr
-            device.inbox.table |= began_anew(changed)
-            self._attend(device)
-
-    async def _check_uuids(self, changes: Changes, *, fired: bool) -> None:
-        if changes.added:
-            added = [self._tracked[listed.number] for listed in changes.added]
-            await self._lister.learn_uuids(added)
-        elif fired and not changes:
-            await self._unchanged()
-
     async def _unchanged(self) -> None:
         """The node fired and the list is the same: a table was swapped, or a uuid was set."""
-        if self._uevents is None:
-            for device in self._tracked.values():
-                device.inbox.table = True
-                self._attend(device)
+        if self._uevents is not None:
+            await self._members.seek_uuids()
             return
-        nameless = [device for device in self._tracked.values() if device.may_get_uuid]
-        if nameless:
-            await self._lister.learn_uuids(nameless)
-        for device in nameless:
-            if device.uuid is not None and not device.renewed:
-                await self._attendant.uuid_set(device)
+        for device in self._tracked.values():
+            device.inbox.table = True
+            self._attend(device)
 
     def _attend(self, device: Tracked) -> None:
         if self._outbox.wants(device):
             self._attendant.attend(device)
         else:
             device.take()
+            device.fresh_until = None
 
     def _after(self, device: Tracked, *, changed: bool) -> None:
         """A device was attended to: say when it is due again, and who else must be looked at."""
         if device.gone:
             return
-        if changed:
-            self._attend_pooled(device)
+        pooling = self._members.pooling
+        pooling.learn(device)
+        for other in pooling.living_in(device) if changed else ():
+            other.inbox.read = True
+            self._attend(other)
         self._schedule.attended(device, asyncio.get_running_loop().time())
         if self._schedule.next_time < self._until:
             # it is due before what is being waited for
             self._readable.set()
-
-    def _attend_pooled(self, pool: Tracked) -> None:
-        """What lives in a pool raises no events of its own."""
-        for device in self._tracked.values():
-            if pool.number in device.pools:
-                device.inbox.read = True
-                self._attend(device)
 
     def _attend_due(self, now: float) -> None:
         for device, status in self._schedule.take_due(now, self._tracked):

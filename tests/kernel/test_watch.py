@@ -18,8 +18,8 @@ import pytest
 
 from dmwatch import DeviceMapper, DeviceNumber, TargetLine, Watcher
 from dmwatch.errors import DeviceNotFoundError
+from dmwatch.monitor.members import FRESH_SECONDS
 from dmwatch.monitor.settings import MonitorSettings, Settings
-from dmwatch.monitor.watcher import FRESH_SECONDS
 
 Name = Callable[[str], str]
 Make = Callable[..., str]

@@ -81,6 +81,28 @@ def test_a_list_that_follows_another_is_as_one_that_was_split_anew(
     assert compare(before, following) == compare(before, after)
 
 
+@given(pairs(), lists)
+def test_a_look_that_fails_half_way_loses_nobody(
+    pair: tuple[list[ListedDevice], list[ListedDevice]], later: list[ListedDevice]
+) -> None:
+    before, after = (snapshot(found) for found in pair)
+    first = compare(before, after)
+    # who came and went was taken in, what changed was not
+    counted = before.with_members_of(after)
+    second = compare(counted, counted.following(snapshot(later).data))
+    there = {d.number for d in pair[0]} - {d.number for d in first.removed}
+    there |= {d.number for d in first.added}
+    assert {d.number for d in second.removed} <= there
+    there -= {d.number for d in second.removed}
+    assert not there & {d.number for d in second.added}
+    assert there | {d.number for d in second.added} == {d.number for d in later}
+    # nor is a change: what was listed before the first look is compared with
+    old, new = {d.number: d for d in pair[0]}, {d.number: d for d in later}
+    changed = {c.after.number for c in second.changed}
+    kept = there & set(old)
+    assert {number for number in kept if old[number] != new[number]} == changed & kept
+
+
 @given(lists, st.data())
 def test_of_equal_layouts_the_moved_numbers_are_found(
     found: list[ListedDevice], data: st.DataObject

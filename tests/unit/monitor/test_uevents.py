@@ -148,14 +148,22 @@ def test_an_overrun_is_an_error_of_its_own_and_what_follows_can_be_read(
     opened.answers = [OSError(errno.ENOBUFS, "full"), (datagram(), (0, 1))]
     heard = Uevents()
     with pytest.raises(OverrunError):
-        heard.read()
-    assert len(heard.read()) == 1
+        list(heard.read())
+    assert len(list(heard.read())) == 1
+
+
+def test_what_came_before_an_overrun_is_given(opened: FakeSocket) -> None:
+    opened.answers = [(datagram(RESIZE="1"), (0, 1)), OSError(errno.ENOBUFS, "full")]
+    reading = Uevents().read()
+    assert next(reading).resized
+    with pytest.raises(OverrunError):
+        next(reading)
 
 
 def test_another_error_of_the_socket_is_not_hidden(opened: FakeSocket) -> None:
     opened.answers = [OSError(errno.EBADF, "closed")]
     with pytest.raises(OSError, match="closed"):
-        Uevents().read()
+        list(Uevents().read())
 
 
 def test_without_the_right_to_force_it_the_buffer_grows_as_far_as_it_may(
@@ -178,6 +186,6 @@ def test_a_real_socket_can_be_opened_and_read() -> None:
         heard = Uevents()
     except OSError as error:
         pytest.skip(f"no uevents here: {error}")
-    assert isinstance(heard.read(), list)
+    assert isinstance(list(heard.read()), list)
     assert heard.fileno() >= 0
     heard.close()

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from dmwatch.events import Event
+from dmwatch.monitor import members
 from dmwatch.monitor import watcher as module
 from dmwatch.monitor.settings import MonitorSettings, Settings
 from dmwatch.monitor.watcher import Watcher
@@ -97,7 +98,7 @@ def the_watching() -> Watching:
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "FRESH_SECONDS", FRESH)
+    monkeypatch.setattr(members, "FRESH_SECONDS", FRESH)
     monkeypatch.setattr(module, "FRESH_INTERVAL", 0.02)
     monkeypatch.setattr(module, "PAUSE_FIRST", 0.05)
     monkeypatch.setattr(module, "PAUSE_LONGEST", 0.2)
