@@ -43,10 +43,13 @@ class ZonedTable(TargetTable):
         """Read the table's text.
 
         Raises:
-            TableParseError: where no device stands in it.
+            TableParseError: where no device stands in it, or it is a piece of a status, which
+                would pass for a list of devices else.
         """
         words = Words(cls.type, text, TableParseError)
         first = words.device("devices")
+        if words.peek() == "zones":
+            words.fail("devices", "is a number of zones, as in a status")
         return cls((first, *map(parse_device, words.rest())), raw=text)
 
     def check(self) -> None:
@@ -54,6 +57,7 @@ class ZonedTable(TargetTable):
         require(bool(self.devices), self.type, "devices", "must be one at least")
         for device in self.devices:
             check_word(self.type, "devices", device)
+        require(self.devices[1:2] != ("zones",), self.type, "devices", "cannot be called zones")
 
     def format(self) -> str:
         """The text for the kernel. Raises InvalidTableError as `check`."""

@@ -49,6 +49,16 @@ def test_table_reads_and_writes(text: str, table: ZonedTable) -> None:
     assert table.format() == text
 
 
+@pytest.mark.parametrize("text", ["55880 zones", "55880 zones 0/0", "8 zones 1/2 cach"])
+def test_a_piece_of_a_status_is_no_table(text: str) -> None:
+    with pytest.raises(StatusParseError):
+        ZONED.status(text)
+    with pytest.raises(TableParseError, match=r"devices \(word 1\)"):
+        ZONED.table(text)
+    with pytest.raises(InvalidTableError):
+        ZonedTable(("55880", "zones")).format()
+
+
 def test_a_table_needs_a_device() -> None:
     with pytest.raises(TableParseError):
         ZONED.table("")
