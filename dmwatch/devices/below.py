@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Protocol
 
 from dmwatch.errors import DmwatchError
 from dmwatch.names import DeviceNumber
@@ -16,7 +16,6 @@ from dmwatch.units import Bytes, Sectors
 SYSFS = Path("/sys/dev/block")
 
 
-@runtime_checkable
 class Made(Protocol):
     """One of our devices, as those on top of it see it."""
 
@@ -75,9 +74,10 @@ def size_of(below: Below) -> Sectors:
     Raises:
         DmwatchError: it cannot be told.
     """
-    if isinstance(below, Made):
-        return below.size
-    return Sectors(_attribute(below, "size"))
+    # not by whether it is Made: that asks for its size, and so for all sizes below, twice
+    if isinstance(below, DeviceNumber | str):
+        return Sectors(_attribute(below, "size"))
+    return below.size
 
 
 def block_size_of(below: Below) -> Bytes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import replace
 from typing import Unpack
 
@@ -155,9 +156,10 @@ class CacheDevice(Device[CacheTable]):
             DmwatchError: as `flush`.
         """
         with self.change() as change:
+            policy, settings = self.policy, self.settings
             if mode is CacheMode.PASSTHROUGH:
                 self._clean(change, timeout)
-            self.mode = mode
+            self.mode, self.policy, self.settings = mode, policy, settings
             self.swap(change)
 
     def set_policy(self, policy: str, settings: Iterable[tuple[str, str]] = ()) -> None:
@@ -169,9 +171,19 @@ class CacheDevice(Device[CacheTable]):
     def set_migration_threshold(self, sectors: Sectors) -> None:
         """Limit how much is copied at one time, at once and without a new table."""
         with self.change() as change:
-            change.message(self, MigrationThreshold(sectors))
+            before = None if change.dry else self._threshold()
+            change.message(self, MigrationThreshold(sectors), undo=before)
             others = [pair for pair in self.settings if pair[0] != "migration_threshold"]
             self.settings = (*others, ("migration_threshold", str(int(sectors))))
+
+    def _threshold(self) -> MigrationThreshold | None:
+        """What brings back the threshold that there is now; None where that cannot be told."""
+        with suppress(DmwatchError):
+            status = self.status()
+            found = dict(status.core_settings) if isinstance(status, CacheWorking) else {}
+            said = found.get("migration_threshold", "")
+            return MigrationThreshold(Sectors(int(said))) if said.isdecimal() else None
+        return None
 
     # Clean, and without a cache
 

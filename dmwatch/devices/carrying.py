@@ -5,13 +5,15 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from weakref import WeakKeyDictionary
 
 from dmwatch.devices.known import Known, look
 from dmwatch.dm import DeviceMapper
 from dmwatch.dm.udev import Answer, Cookie
-from dmwatch.errors import DeviceBusyError, UdevError
+from dmwatch.errors import CommandError, DeviceBusyError, DeviceNotFoundError
 from dmwatch.ioctl.abi import NO_FLAGS, Flags, UdevFlags
+from dmwatch.names import DeviceName
 from dmwatch.table import KEYED_TYPES, TargetLine
 
 PATIENCE = 2.0
@@ -26,6 +28,21 @@ def clear(dm: DeviceMapper, name: str) -> None:
     """TABLE_CLEAR, remembered for a renaming."""
     dm.clear(name)
     _cleared.setdefault(dm, set()).add(name)
+
+
+def was_cleared(dm: DeviceMapper, name: str) -> bool:
+    """A staged table was taken away, and none was put in place for a renaming since.
+
+    dm-ima (since 5.15) would free the text that it has measured twice, and the kernel's memory be
+    no longer sound: TABLE_CLEAR leaves it to the live and to the staged table, and DEV_RENAME frees
+    it for the one only (drivers/md/dm-ima.c).
+    """
+    return name in _cleared.get(dm, ())
+
+
+def sound(dm: DeviceMapper, name: str) -> None:
+    """A table was put in place: the device can be renamed."""
+    _cleared.get(dm, set()).discard(name)
 
 
 def secrecy(lines: Sequence[TargetLine]) -> Flags:
@@ -52,31 +69,17 @@ class Carrier:
         self._carry(lambda number: dm.resume(name, flags=flags, udev=udev, cookie=number))
 
     def rename(self, dm: DeviceMapper, name: str, new: str, udev: UdevFlags) -> None:
-        """DEV_RENAME; after a TABLE_CLEAR the live table is put in place of itself before.
-
-        Without that dm-ima (since 5.15) frees the text that it has measured twice, and the kernel's
-        memory is no longer sound: TABLE_CLEAR leaves it to the live and to the staged table, and
-        DEV_RENAME frees it for the one only (drivers/md/dm-ima.c).
-        """
-        if name in _cleared.get(dm, ()):
-            self._swap_with_itself(dm, name, udev)
-            _cleared[dm].discard(name)
+        """DEV_RENAME."""
         udev |= UdevFlags.PRIMARY_SOURCE
         self._carry(lambda number: dm.rename(name, new, udev=udev, cookie=number))
-
-    def _swap_with_itself(self, dm: DeviceMapper, name: str, udev: UdevFlags) -> None:
-        known = look(dm, name)
-        if known is None or not known.live or known.staged:
-            return
-        dm.load(name, known.live, flags=known.flags | secrecy(known.live))
-        self.resume(dm, name, udev, AT_ONCE)
-        if known.suspended:
-            dm.suspend(name, flags=AT_ONCE)
 
     def remove(
         self, dm: DeviceMapper, name: str, udev: UdevFlags, patience: float = PATIENCE
     ) -> None:
-        """DEV_REMOVE; while it is busy udev may finish, and it is tried again."""
+        """DEV_REMOVE; while it is busy udev may finish, and it is tried again.
+
+        What udev does not finish meanwhile is still waited for at the end.
+        """
         udev |= UdevFlags.PRIMARY_SOURCE
         deadline = time.monotonic() + patience
         while True:
@@ -85,8 +88,7 @@ class Carrier:
             except DeviceBusyError:
                 if time.monotonic() >= deadline:
                     raise
-                with suppress(UdevError):
-                    self.cookie.wait()
+                self.cookie.caught_up(deadline)
                 time.sleep(_PAUSE)
             else:
                 return
@@ -94,16 +96,11 @@ class Carrier:
     # Taking back
 
     def unload(self, dm: DeviceMapper, before: Known | None) -> None:
-        """Take back a load, and the suspend that a resume leaves when it cannot swap."""
-        if before is None:
-            return
-        if before.staged:
+        """Take back a load."""
+        if before and before.staged:
             restage(dm, before)
-            return
-        clear(dm, before.name)
-        now = dm.info(before.name)
-        if now.suspended and now.has_table and not before.suspended:
-            dm.resume(before.name)
+        elif before:
+            clear(dm, before.name)
 
     def unresume(self, dm: DeviceMapper, before: Known, udev: UdevFlags) -> None:
         """Take back a resume: the table that was live, suspended if it was."""
@@ -113,11 +110,64 @@ class Carrier:
             self.remake(dm, before, udev)
             return
         if before.staged:
-            dm.load(before.name, before.live, flags=before.flags | secrecy(before.live))
-            self.resume(dm, before.name, udev, AT_ONCE)
+            self._swap_in(dm, before, udev)
         if before.suspended:
             dm.suspend(before.name, flags=AT_ONCE)
         restage(dm, before)
+
+    def put_back(self, dm: DeviceMapper, before: Known, udev: UdevFlags) -> None:
+        """Take back what a refused resume left: what was live runs as it did; what is staged stays.
+
+        Where a table cannot be put in place the old one stays, suspended (dm_swap_table); where its
+        target refuses to go on it is in place, and suspended (preresume). The device is found by
+        number: it may have been renamed back meanwhile.
+        """
+        now = _by_number(dm, before)
+        if now is None:
+            return
+        was = replace(now, live=before.live, suspended=before.suspended, read_only=before.read_only)
+        if before.live is None:
+            self.remove(dm, now.name, udev)
+            self.remake(dm, was, udev)
+            return
+        if now.live != was.live or now.staged:
+            self._swap_in(dm, was, udev)
+        elif now.suspended and not was.suspended:
+            self.resume(dm, now.name, udev)
+        if was.suspended:
+            dm.suspend(now.name, flags=AT_ONCE)
+        restage(dm, was)
+
+    def _swap_in(self, dm: DeviceMapper, wanted: Known, udev: UdevFlags) -> None:
+        """Load a live table again, and put it in place."""
+        now = look(dm, wanted.name)
+        dm.load(wanted.name, wanted.live or (), flags=wanted.flags | secrecy(wanted.live or ()))
+        try:
+            self.resume(dm, wanted.name, udev, AT_ONCE)
+        except CommandError:
+            if now and now.live and not now.suspended:
+                # its target does not go back: that it runs comes first
+                with suppress(CommandError):
+                    dm.load(now.name, now.live, flags=now.flags | secrecy(now.live))
+                    self.resume(dm, now.name, udev, AT_ONCE)
+            raise
+        sound(dm, wanted.name)
+
+    def unrename(self, dm: DeviceMapper, name: str, new: str, udev: UdevFlags) -> None:
+        """Take back a renaming."""
+        known = look(dm, new)
+        if known is None:
+            return  # it was interrupted before it was renamed
+        if was_cleared(dm, new) and known.live and not known.staged:
+            self._swap_in(dm, known, udev)
+            if known.suspended:
+                dm.suspend(new, flags=AT_ONCE)
+        self.rename(dm, new, name, udev)
+
+    def unmake(self, dm: DeviceMapper, name: str, udev: UdevFlags) -> None:
+        """Take back a creation."""
+        with suppress(DeviceNotFoundError):  # it was interrupted before it was made
+            self.remove(dm, name, udev)
 
     def remake(self, dm: DeviceMapper, before: Known, udev: UdevFlags) -> None:
         """Take back a removal: the same number, tables and state."""
@@ -132,7 +182,25 @@ class Carrier:
         restage(dm, before)
 
 
+def cut_short(dm: DeviceMapper, before: Known) -> bool:
+    """Whether a resume that was refused has done a part of its work."""
+    now = look(dm, before.name)
+    return now is not None and (bool(now.staged), now.suspended) != (
+        bool(before.staged),
+        before.suspended,
+    )
+
+
+def _by_number(dm: DeviceMapper, before: Known) -> Known | None:
+    try:
+        name = dm.info(before.number or DeviceName(before.name)).name
+    except DeviceNotFoundError:
+        return None
+    return look(dm, name or before.name)
+
+
 def restage(dm: DeviceMapper, before: Known) -> None:
     """Load again what was loaded."""
     if before.staged:
-        dm.load(before.name, before.staged, flags=secrecy(before.staged))
+        flags = before.staged_flags | secrecy(before.staged)
+        dm.load(before.name, before.staged, flags=flags)

@@ -8,6 +8,9 @@ Changes nest: the inner one undoes its own steps where it fails, the outer one a
 waits for udev once, at its end. What cannot be undone is added to the error as a note; the first
 error is the one that is raised. Objects are part of it: `keep` puts one's attributes back.
 
+A resume that is refused can leave its device suspended, with the old table or the new one. It is
+put back last, once what lies below is as it was: its old table may not fit until then.
+
 A dry change (`plan`) reads the kernel and sends nothing that changes it: it remembers what it would
 have done, so that later steps build on it.
 """
@@ -16,19 +19,30 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import ParamSpec, Protocol
 
-from dmwatch.devices.carrying import PATIENCE, Carrier, clear, restage, secrecy
+from dmwatch.devices.carrying import (
+    AT_ONCE,
+    PATIENCE,
+    Carrier,
+    clear,
+    cut_short,
+    restage,
+    secrecy,
+    sound,
+    was_cleared,
+)
 from dmwatch.devices.known import Known, look
 from dmwatch.devices.step import Step
 from dmwatch.dm import DeviceMapper
 from dmwatch.dm.udev import Udev
-from dmwatch.errors import CommandError, DeviceBusyError, UdevError
+from dmwatch.errors import CommandError, DeviceBusyError, DmwatchError, UdevError
 from dmwatch.ioctl.abi import NO_FLAGS, Command, Flags, UdevFlags
+from dmwatch.names import printable
 from dmwatch.table import TargetLine
 from dmwatch.targets import TargetMessage
 
@@ -69,6 +83,8 @@ class Change:
         self._kernel = Carrier(self.cookie)
         self._made: set[str] = set()
         self._undo: list[_Undo] = []
+        self._last: dict[_Undo, str] = {}
+        self._cleared: set[str] = set()
         self._planned: dict[str, Known | None] = {}
 
     # Reading
@@ -116,27 +132,28 @@ class Change:
         dm, name, uuid = device.dm, device.name, device.uuid
         if not self._plan(device, Step(Command.DEV_CREATE, name, uuid or "")):
             new = look(dm, name) is None
-            undo = partial(self._kernel.remove, dm, name, device.visibility)
+            undo = partial(self._kernel.unmake, dm, name, device.visibility)
             self._do(name, lambda: dm.create(name, uuid), undo if new else _nothing)
             self._made.add(name)
             return
         if self.look(device) is not None:
-            raise DeviceBusyError("DEV_CREATE", name, errno.EBUSY, because="the name is taken")
+            raise DeviceBusyError(
+                "DEV_CREATE", printable(name), errno.EBUSY, because="the name is taken"
+            )
         self._planned[name] = Known(name, uuid)
 
     def load(self, device: Named, lines: Sequence[TargetLine], flags: Flags = NO_FLAGS) -> None:
         """TABLE_LOAD. Undone by what was loaded before, or TABLE_CLEAR."""
         dm, name, table = device.dm, device.name, tuple(lines)
         before = self.look(device)
-        if self._plan(device, Step(Command.TABLE_LOAD, name, lines=table)):
-            self._planned[name] = replace(before or Known(name), staged=table)
+        flags |= secrecy(table)
+        if self._plan(device, Step(Command.TABLE_LOAD, name, lines=table, flags=flags)):
+            read_only = bool(flags & Flags.READONLY)
+            known = before or Known(name)
+            self._planned[name] = replace(known, staged=table, staged_read_only=read_only)
             return
-        secret = flags | secrecy(table)
-        self._do(
-            name,
-            lambda: dm.load(name, table, flags=secret),
-            partial(self._kernel.unload, dm, before),
-        )
+        undo = partial(self._kernel.unload, dm, before)
+        self._do(name, lambda: dm.load(name, table, flags=flags), undo)
 
     def clear(self, device: Named) -> None:
         """TABLE_CLEAR. Undone by loading what was loaded."""
@@ -144,9 +161,9 @@ class Change:
         before = self.look(device)
         if self._plan(device, Step(Command.TABLE_CLEAR, name)):
             self._planned[name] = replace(before or Known(name), staged=None)
+            self._cleared.add(name)
             return
-        staged = (before and before.staged) or ()
-        undo = partial(dm.load, name, staged, flags=secrecy(staged)) if staged else _nothing
+        undo = partial(restage, dm, before) if before else _nothing
         self._do(name, lambda: clear(dm, name), undo)
 
     def resume(self, device: Named, flags: Flags = NO_FLAGS) -> None:
@@ -154,20 +171,29 @@ class Change:
         dm, name, udev = device.dm, device.name, device.visibility
         before = self.look(device)
         if self._plan(device, Step(Command.DEV_SUSPEND, name, "resume", flags=flags)):
-            known = before or Known(name)
-            live = known.staged or known.live
-            self._planned[name] = replace(known, live=live, staged=None, suspended=False)
+            self._planned[name] = (before or Known(name)).resumed()
             return
-        new = before is None or name in self._made
-        undo = partial(self._kernel.unresume, dm, before, udev) if before and not new else _nothing
+        if before is None or name in self._made:
+            self._do(name, lambda: self._kernel.resume(dm, name, udev, flags), _nothing)
+            return
+        undo = partial(self._kernel.unresume, dm, before, udev)
         try:
             self._do(name, lambda: self._kernel.resume(dm, name, udev, flags), undo)
-        except CommandError:
-            # a table that could not be put in place is gone
-            with suppress(CommandError):
-                if before:
-                    restage(dm, before)
+        except CommandError as error:
+            self._after_refusal(dm, before, udev, error)
             raise
+
+    def _after_refusal(
+        self, dm: DeviceMapper, before: Known, udev: UdevFlags, error: CommandError
+    ) -> None:
+        """A table that could not be put in place is gone, and the device may be suspended."""
+        try:
+            if cut_short(dm, before):
+                put_back = partial(self._kernel.put_back, dm, before, udev)
+                self._last[_Undo(before.name, put_back)] = ""
+                restage(dm, before)
+        except DmwatchError as failed:
+            error.add_note(_not_undone(failed))
 
     def suspend(self, device: Named, flags: Flags = NO_FLAGS) -> None:
         """DEV_SUSPEND with SUSPEND. Undone by a resume where it was not suspended."""
@@ -206,14 +232,29 @@ class Change:
         """DEV_RENAME. Undone by the way back."""
         dm, name, udev = device.dm, device.name, device.visibility
         known = self.look(device)
+        if known and known.live and not known.staged and self._was_cleared(dm, name):
+            self._swap_with_itself(device, known)
         if self._plan(device, Step(Command.DEV_RENAME, name, new)):
             self._planned[new] = replace(known, name=new) if known else None
             self._planned[name] = None
             return
-        undo = partial(self._kernel.rename, dm, new, name, udev)
+        undo = partial(self._kernel.unrename, dm, name, new, udev)
         self._do(name, lambda: self._kernel.rename(dm, name, new, udev), undo)
         if name in self._made:
             self._made.add(new)
+
+    def _was_cleared(self, dm: DeviceMapper, name: str) -> bool:
+        return name in self._cleared or was_cleared(dm, name)
+
+    def _swap_with_itself(self, device: Named, known: Known) -> None:
+        """Put a live table in place of itself: see `was_cleared`."""
+        self.load(device, known.live or (), known.flags)
+        self.resume(device, AT_ONCE)
+        self._cleared.discard(device.name)
+        if not self.dry:
+            sound(device.dm, device.name)
+        if known.suspended:
+            self.suspend(device, AT_ONCE)
 
     def remove(self, device: Named, *, patience: float = PATIENCE) -> None:
         """DEV_REMOVE. Undone by making it anew, with its number and table."""
@@ -242,12 +283,13 @@ class Change:
             sector: where the target lies.
         """
         dm, name = device.dm, device.name
-        text = message.format()
-        if self._plan(device, Step(Command.TARGET_MSG, name, "" if message.keyed else text)):
+        text, flags = message.format(), _hidden(message)
+        shown = "" if message.keyed else text
+        if self._plan(device, Step(Command.TARGET_MSG, name, shown, (), flags, sector)):
             return None
         back = "" if undo is None else undo.format()
         hidden = _hidden(undo)
-        answer = dm.message(name, text, sector=sector, flags=_hidden(message))
+        answer = dm.message(name, text, sector=sector, flags=flags)
         # only now: to take back what somebody else has said would be worse than a leak
         if back:
             # by no name: it can be taken back also where the device has settled
@@ -277,11 +319,12 @@ class Change:
     def undo_to(self, mark: int, error: BaseException | None = None) -> None:
         """Undo everything since a mark, the last step first; all of it, whatever fails."""
         while len(self._undo) > mark:
-            try:
-                self._undo.pop().carry_out()
-            except Exception as failed:  # noqa: BLE001 - the first error is the one that counts
-                if error is not None:
-                    error.add_note(f"this could not be undone: {failed}")
+            _tell(error, _carried_out(self._undo.pop()))
+        # what cannot be put back yet is tried again when more is undone
+        for step, told in list(self._last.items()):
+            self._last[step] = _carried_out(step)
+            _tell(error, self._last[step], instead_of=told)
+        self._last = {step: told for step, told in self._last.items() if told}
 
 
 @contextmanager
@@ -337,6 +380,29 @@ def plan(change: Callable[P, object], *args: P.args, **kwargs: P.kwargs) -> list
 def planning() -> Change | None:
     """The change that is being made, or None."""
     return _current.get()
+
+
+def _carried_out(step: _Undo) -> str:
+    """Take a step back; what is to be told where that fails, else ""."""
+    try:
+        step.carry_out()
+    except Exception as failed:  # noqa: BLE001 - the first error is the one that counts
+        return _not_undone(failed)
+    return ""
+
+
+def _not_undone(failed: Exception) -> str:
+    return f"this could not be undone: {failed}"
+
+
+def _tell(error: BaseException | None, note: str, *, instead_of: str = "") -> None:
+    """Put a note on the first error, in the place of one that no longer holds."""
+    if error is None or note == instead_of:
+        return
+    if instead_of in getattr(error, "__notes__", ()):
+        error.__notes__.remove(instead_of)
+    if note:
+        error.add_note(note)
 
 
 def _nothing() -> None:

@@ -25,7 +25,8 @@ How a subclass is made:
   devices first: `self.data.extend(...)` inside joins the change; the top is swapped once, last.
 - Messages: `change.message(self, Message(...), undo=Opposite(...))`. What must be undone otherwise:
   `change.otherwise(function)`. What the target does not take back: `change.settle(self.name)`.
-- An order of its own: override `make` (what create does; setup too, where nothing is there).
+- An order of its own: override `make` (what create does; setup too, where nothing is there), or
+  `begin` (how its first table is put in place; what finishes a half-made one, too).
 - Equality of its own: override `meaning`. Fields that setup shall bring in line instead of refusing
   stand in `adjustable`.
 - `visibility` is PRIVATE for building blocks and PUBLIC for what file systems lie on; `swap_flags`
@@ -55,7 +56,7 @@ from dmwatch.errors import (
     InvalidFlagsError,
 )
 from dmwatch.ioctl.abi import NO_FLAGS, Flags, UdevFlags
-from dmwatch.names import DeviceName, DeviceNumber, DeviceUuid
+from dmwatch.names import DeviceName, DeviceNumber, DeviceUuid, printable
 from dmwatch.table import TargetLine
 from dmwatch.targets import TargetMessage, TargetStatus, TargetTable, find
 from dmwatch.targets.words import Device as Word
@@ -220,7 +221,7 @@ class Device(Generic[T]):
             find(segment.table.type).blocks_suspended for segment in self.segments()
         ):
             raise DmwatchError(
-                f"the status of {self.name} cannot be asked for now",
+                f"the status of {printable(self.name)} cannot be asked for now",
                 because="it is suspended, and its target would not answer before it is resumed",
                 hint="resume it first",
             )
@@ -259,13 +260,17 @@ class Device(Generic[T]):
         lines = self.lines()
         change.create(self)
         self._load(change, lines)
-        change.resume(self, NO_FLAGS)
+        self.begin(change)
+
+    def begin(self, change: Change) -> None:
+        """The step that puts its first table in place."""
+        change.resume(self)
 
     def setup(self) -> Self:
         """Make it so: create, finish a half-made one, adopt an equal one, refuse a different one.
 
         Half-made is one without a table, or with this table loaded and not in place; one that is
-        suspended is resumed. Equal is by meaning, and by uuid where one is given.
+        suspended is resumed. Equal is by meaning, by read_only, and by uuid where one is given.
 
         Raises:
             DeviceMismatchError: it is there and differs; the error says in which field.
@@ -281,17 +286,28 @@ class Device(Generic[T]):
 
     def _adopt(self, change: Change, known: Known) -> None:
         if self.uuid is not None and known.uuid != self.uuid:
-            raise DeviceMismatchError(self.name, "uuid", self.uuid, known.uuid or "none")
+            raise self._mismatch("uuid", self.uuid, known.uuid or "none")
         lines = self.lines()
         table = known.live or known.staged
-        if table is None or self._to_adjust(lines, table):
+        loads = table is None or self._to_adjust(lines, table)
+        self._refuse_other_mode(known)
+        if loads:
             self._load(change, lines)
-            change.resume(self, self.swap_flags)
-            return
-        if known.live and known.staged:
+        elif known.live and known.staged:
             change.clear(self)  # left over from a reload that was cut short
-        if known.live is None or known.suspended:
+        if known.live is None:
+            self.begin(change)
+        elif loads or known.suspended:
             change.resume(self, self.swap_flags)
+
+    def _refuse_other_mode(self, known: Known) -> None:
+        found = known.read_only if known.live else known.staged_read_only
+        if (known.live or known.staged) and found != self.read_only:
+            shown = {True: "yes", False: "no"}
+            raise self._mismatch("read_only", shown[self.read_only], shown[found])
+
+    def _mismatch(self, field: str, wanted: str, found: str) -> DeviceMismatchError:
+        return DeviceMismatchError(printable(self.name), field, printable(wanted), printable(found))
 
     def _to_adjust(self, lines: tuple[TargetLine, ...], found: tuple[TargetLine, ...]) -> bool:
         """Whether fields are to be brought in line.
@@ -302,7 +318,7 @@ class Device(Generic[T]):
         different = differences(lines, found, self.meaning)
         for field in different:
             if field.field not in self.adjustable:
-                raise DeviceMismatchError(self.name, field.field, field.wanted, field.found)
+                raise self._mismatch(field.field, field.wanted, field.found)
         return bool(different)
 
     def differs(self) -> list[str]:
@@ -414,7 +430,7 @@ class Device(Generic[T]):
         try:
             self.teardown()
         except DmwatchError as failed:
-            error.add_note(f"{self.name} could not be taken down: {failed}")
+            error.add_note(f"{printable(self.name)} could not be taken down: {failed}")
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.name!r})"

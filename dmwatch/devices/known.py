@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from dmwatch.dm import DeviceMapper
+from dmwatch.dm import DeviceMapper, TableStatus
 from dmwatch.errors import DeviceNotFoundError
 from dmwatch.ioctl.abi import NO_FLAGS, Flags
 from dmwatch.names import DeviceNumber
@@ -25,6 +25,7 @@ class Known:
         staged: the table that waits for a resume, or None.
         suspended: its I/O is held back.
         read_only: it cannot be written.
+        staged_read_only: it could not be once the staged table were in place.
     """
 
     name: str
@@ -34,11 +35,28 @@ class Known:
     staged: Lines | None = None
     suspended: bool = False
     read_only: bool = False
+    staged_read_only: bool = False
 
     @property
     def flags(self) -> Flags:
         """For loading its live table again."""
         return Flags.READONLY if self.read_only else NO_FLAGS
+
+    def resumed(self) -> Known:
+        """As it is after a resume."""
+        return replace(
+            self,
+            live=self.staged or self.live,
+            staged=None,
+            suspended=False,
+            read_only=self.staged_read_only if self.staged else self.read_only,
+            staged_read_only=False,
+        )
+
+    @property
+    def staged_flags(self) -> Flags:
+        """For loading its staged table again."""
+        return Flags.READONLY if self.staged_read_only else NO_FLAGS
 
 
 def look(dm: DeviceMapper, name: str) -> Known | None:
@@ -46,9 +64,7 @@ def look(dm: DeviceMapper, name: str) -> Known | None:
     try:
         answer = dm.table_status(name, flags=_TABLE)
         info = answer.info
-        staged = None
-        if info.has_staged_table:
-            staged = dm.table_status(name, flags=_TABLE | Flags.QUERY_INACTIVE_TABLE).lines
+        staged = _staged(dm, name) if info.has_staged_table else None
     except DeviceNotFoundError:
         return None
     return Known(
@@ -56,10 +72,15 @@ def look(dm: DeviceMapper, name: str) -> Known | None:
         uuid=info.uuid,
         number=info.number,
         live=answer.lines if info.has_table else None,
-        staged=staged or None,
+        staged=(staged and staged.lines) or None,
         suspended=info.suspended,
         read_only=info.read_only,
+        staged_read_only=bool(staged and staged.info.read_only),
     )
+
+
+def _staged(dm: DeviceMapper, name: str) -> TableStatus:
+    return dm.table_status(name, flags=_TABLE | Flags.QUERY_INACTIVE_TABLE)
 
 
 # tables can hold keys

@@ -172,14 +172,18 @@ class SnapshotDevice(Device[SnapshotTable]):
             features=tuple(sorted(word.lower() for word in table.features)),
         )
 
-    def make(self, change: Change) -> None:
-        """The steps of `create`: the origin is held up while the snapshot comes to life."""
-        lines = self.lines()
-        change.create(self)
-        change.load(self, lines)
+    def begin(self, change: Change) -> None:
+        """The origin is held up while the snapshot comes to life.
+
+        With its resume it takes the size of the copies anew: whose origin was suspended resumes it.
+        """
+        known = change.look(self.origin)
+        if known and known.suspended:
+            change.resume(self)
+            return
         change.suspend(self.origin)
         change.resume(self)
-        change.resume(self.origin)  # it takes the size of the copies anew
+        change.resume(self.origin)
 
     def status(self) -> SnapshotStatus:
         """How much of the COW device is in use. Raises as `statuses`."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from dmwatch.ioctl.abi import NO_FLAGS, Command, Flags
+from dmwatch.names import printable
 from dmwatch.table import TargetLine
 from dmwatch.targets import find
 
@@ -20,6 +21,7 @@ class Step:
             could hold a key.
         lines: the table of a TABLE_LOAD.
         flags: of the command.
+        sector: where the target of a message lies.
     """
 
     command: Command
@@ -27,12 +29,14 @@ class Step:
     text: str = ""
     lines: tuple[TargetLine, ...] = ()
     flags: Flags = NO_FLAGS
+    sector: int = 0
 
     def __str__(self) -> str:
         words = [
             self.command.name,
-            self.device,
-            self.text,
+            printable(self.device),
+            printable(self.text),
+            f"sector {self.sector}" if self.sector else "",
             (self.flags.name or "").lower().replace("|", " "),
         ]
         parts = [" ".join(word for word in words if word), *map(_shown, self.lines)]
@@ -41,4 +45,4 @@ class Step:
 
 def _shown(line: TargetLine) -> str:
     text = "<not shown: it can hold a key>" if find(line.type).keyed else line.text
-    return f"{line.start} {line.length} {line.type} {text}".rstrip()
+    return printable(f"{line.start} {line.length} {line.type} {text}").rstrip()

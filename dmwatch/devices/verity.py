@@ -9,6 +9,7 @@ from typing import Self, Unpack
 from dmwatch.devices.adopting import read_device
 from dmwatch.devices.below import Below, size_of, word_of
 from dmwatch.devices.device import Device, Options
+from dmwatch.devices.known import Known
 from dmwatch.devices.segment import Segment
 from dmwatch.devices.verity_superblock import VeritySuperblock
 from dmwatch.dm import DeviceMapper
@@ -166,7 +167,8 @@ class VerityDevice(Device[VerityTable]):
         """One, as long as what is checked."""
         blocks = self.data_blocks
         if blocks is None:
-            blocks = DataBlocks(int(size_of(self.data)) * 512 // int(self.data_block_size))
+            # a size of 0 is refused with the table
+            blocks = DataBlocks(int(size_of(self.data)) * 512 // (int(self.data_block_size) or 1))
         table = VerityTable(
             version=self.version,
             data=word_of(self.data),
@@ -181,6 +183,9 @@ class VerityDevice(Device[VerityTable]):
             options=self.features,
         )
         return (Segment(Sectors(int(blocks) * int(self.data_block_size) // 512), table),)
+
+    def _refuse_other_mode(self, known: Known) -> None:
+        """Its target is read-only, whatever the device says."""
 
     def meaning(self, table: TargetTable) -> object:
         """The options count as a set, hex digits in any case; fec_start is 0 if not said."""

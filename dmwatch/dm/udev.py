@@ -161,7 +161,7 @@ class Cookie:
             return
         try:
             self._count(up=False)
-            if not self._reached_zero(time.monotonic() + self._timeout):
+            if not self._falls_to(0, time.monotonic() + self._timeout):
                 raise UdevTimeoutError(
                     f"udev did not finish within {self._timeout:g} s; the change itself was made, "
                     "but links under /dev may be missing or old",
@@ -170,6 +170,14 @@ class Cookie:
                 )
         finally:
             self.drop()
+
+    def caught_up(self, deadline: float) -> bool:
+        """Wait until udev is through with everything so far; what it is not stays owed to `wait`.
+
+        Args:
+            deadline: on the monotonic clock, until which it may take.
+        """
+        return self._semaphore is None or self._falls_to(1, deadline)
 
     def drop(self) -> None:
         """Give up the semaphore without a wait. Doing it twice does no harm."""
@@ -200,11 +208,11 @@ class Cookie:
             else:
                 self._semaphore.acquire()
 
-    def _reached_zero(self, deadline: float) -> bool:
+    def _falls_to(self, value: int, deadline: float) -> bool:
         # asked again and again: a time limit within semop(2) is not everywhere to be had
         pause = _POLL_FIRST
         try:
-            while self._semaphore.value:
+            while self._semaphore.value > value:
                 if time.monotonic() >= deadline:
                     return False
                 time.sleep(pause)

@@ -163,11 +163,11 @@ def test_modes_change_and_passthrough_is_reached_clean(bench: Bench) -> None:
     cache = bench.cache
     cache.set_mode(CacheMode.WRITEBACK)
     assert bench.status().mode is CacheMode.WRITEBACK
-    for _ in range(4):
-        bench.write(2)
+    until(lambda: _stopped_dirty(bench), "there are dirty blocks in the metadata")
     cache.set_mode(CacheMode.PASSTHROUGH)
     status = bench.status()
     assert (status.mode, status.dirty) == (CacheMode.PASSTHROUGH, DataBlocks(0))
+    assert status.policy == "smq"
     cache.set_mode(CacheMode.WRITETHROUGH)
     assert bench.status().mode is CacheMode.WRITETHROUGH
     assert cache.differs() == []
@@ -183,6 +183,14 @@ def test_flush_writes_everything_back_and_goes_on_as_before(bench: Bench) -> Non
     assert (status.mode, status.policy) == (CacheMode.WRITEBACK, "smq")
     assert cache.differs() == []
     assert Path(bench.slow.node).read_bytes()[: 2 * 2**20] == b"\x5a" * 2 * 2**20
+
+
+def _stopped_dirty(bench: Bench) -> bool:
+    """A suspend writes down which blocks are dirty."""
+    bench.cache.resume()
+    bench.write(2)
+    bench.cache.suspend()
+    return bench.status().dirty > DataBlocks(0)
 
 
 def _dirtied(bench: Bench) -> bool:

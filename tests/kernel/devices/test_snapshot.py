@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import mmap
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -138,6 +139,32 @@ def test_a_persistent_snapshot_goes_on_after_it_was_taken_down(bench: Bench) -> 
     bench.teardown()
 
 
+def test_a_half_made_snapshot_that_is_finished_keeps_every_chunk(bench: Bench) -> None:
+    """The origin's I/O is cut to the size of the copies only once the origin was resumed, too."""
+    write(bench.base.node, b"a" * 2**20, at=0)
+    snapshot = bench.snapshot()
+    bench.dm.create(snapshot.name)
+    bench.dm.load(snapshot.name, snapshot.lines())
+    snapshot.setup()
+    write_at_once(bench.base.node, b"b" * 2**20)
+    assert read(snapshot.node, 2**20) == b"a" * 2**20
+    assert not bench.base.info().suspended
+    snapshot.teardown()
+    bench.teardown()
+
+
+def test_a_read_only_snapshot_cannot_be_written(bench: Bench) -> None:
+    write(bench.base.node, b"before", at=0)
+    snapshot = bench.snapshot(read_only=True).create()
+    write(bench.base.node, b"after!", at=0)
+    assert snapshot.info().read_only
+    with pytest.raises(PermissionError):
+        write(snapshot.node, b"no", at=0)
+    assert read(snapshot.node, 6) == b"before"
+    snapshot.teardown()
+    bench.teardown()
+
+
 def test_a_snapshot_that_cannot_be_made_leaves_the_origin_running(bench: Bench) -> None:
     too_small = LinearDevice(
         bench.dm, bench.names("tiny"), [Range(bench.cows[1], Sectors(8))]
@@ -223,6 +250,17 @@ def write(device: str, data: bytes, at: int) -> None:
         node.seek(at)
         node.write(data.ljust(-(-len(data) // 512) * 512, b"\0"))
         os.fsync(node.fileno())
+
+
+def write_at_once(device: str, data: bytes) -> None:
+    """As one request, past the page cache."""
+    with mmap.mmap(-1, len(data)) as memory:
+        memory.write(data)
+        file = os.open(device, os.O_WRONLY | os.O_DIRECT)
+        try:
+            assert os.write(file, memory) == len(data)
+        finally:
+            os.close(file)
 
 
 def read(device: str, size: int, at: int = 0) -> bytes:

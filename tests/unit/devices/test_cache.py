@@ -115,6 +115,10 @@ def test_passthrough_is_reached_clean_and_other_modes_at_once(
     cleans(kernel, [working(1), working(0)])
     cache.set_mode(CacheMode.PASSTHROUGH, timeout=30)
     assert table(cache).mode is CacheMode.PASSTHROUGH
+    assert (table(cache).policy, table(cache).settings) == (
+        "smq",
+        (("migration_threshold", "4096"),),
+    )
 
 
 @pytest.mark.parity("B5")

@@ -225,6 +225,24 @@ def test_setup_refuses_another_uuid(
     zero(dm).setup()  # where none is asked for, any will do
 
 
+@pytest.mark.parametrize("ours", [False, True])
+@pytest.mark.parametrize("staged", [False, True])
+def test_setup_refuses_what_can_be_written_for_what_cannot_and_the_other_way(
+    kernel: FakeKernel, dm: DeviceMapper, *, ours: bool, staged: bool
+) -> None:
+    kernel.add("a")
+    flags = Flags(0) if ours else Flags.READONLY
+    kernel.dm.load("a", [TargetLine(0, 2048, "zero")], flags=flags)
+    if not staged:
+        kernel.dm.resume("a")
+    before = state(kernel)
+    with pytest.raises(DeviceMismatchError) as raised:
+        zero(dm, read_only=ours).setup()
+    assert raised.value.field == "read_only"
+    assert state(kernel) == before
+    assert zero(dm, read_only=not ours).setup().info().read_only is not ours
+
+
 @pytest.mark.parity("B8")
 def test_names_that_cannot_be_decoded_disturb_nobody(kernel: FakeKernel, dm: DeviceMapper) -> None:
     kernel.add("\udcff\udcfe")
@@ -354,6 +372,23 @@ def test_a_linear_device_finds_number_and_size_of_what_lies_below(
     rest = LinearDevice(dm, "rest", [Range(disk, start=Sectors(48))]).create()
     assert [line.text for line in whole.kernel_lines()] == [f"{disk.number} 0"]
     assert rest.kernel_lines() == (TargetLine(0, 2000, "linear", f"{disk.number} 48"),)
+
+
+def test_a_size_is_asked_for_once_however_deep_it_lies(dm: DeviceMapper) -> None:
+    asked: list[str] = []
+
+    class Counted(ZeroDevice):
+        @property
+        def size(self) -> Sectors:
+            asked.append(self.name)
+            return SIZE
+
+    top: ZeroDevice | LinearDevice = Counted(dm, "disk", SIZE).create()
+    for depth in range(8):
+        top = LinearDevice(dm, f"d{depth}", top).create()
+    asked.clear()
+    assert top.size == SIZE
+    assert asked == ["disk"]
 
 
 def test_what_lies_above_sees_a_lower_device_grow_when_it_is_reloaded(dm: DeviceMapper) -> None:
@@ -499,6 +534,60 @@ def test_a_plan_of_a_setup_says_what_is_missing(kernel: FakeKernel, dm: DeviceMa
         Command.TABLE_CLEAR,
         Command.DEV_SUSPEND,
     ]
+
+
+def test_a_plan_says_with_which_flags_and_to_which_sector(dm: DeviceMapper) -> None:
+    device = zero(dm, read_only=True)
+
+    def make_and_ask() -> None:
+        device.create()
+        device.send(StatsList(), sector=8)
+
+    assert [str(step) for step in plan(make_and_ask)] == [
+        "DEV_CREATE a",
+        "TABLE_LOAD a readonly\n    0 2048 zero",
+        "DEV_SUSPEND a resume",
+        "TARGET_MSG a @stats_list sector 8",
+    ]
+    device.create()
+    assert plan(zero(dm, read_only=True).setup) == []
+    text = "aes-xts-plain64 " + "ab" * 32 + " 0 253:0 0"
+    keyed = TableDevice.of_lines(dm, "c", [TargetLine(0, 8, "crypt", text)])
+    assert plan(keyed.create)[1].flags is Flags.SECURE_DATA
+
+
+def test_a_plan_says_that_a_rename_comes_after_a_swap(kernel: FakeKernel, dm: DeviceMapper) -> None:
+    device = zero(dm).create()
+    kernel.dm.load("a", [TargetLine(0, 8, "error")])
+
+    def tidy() -> None:
+        device.setup()
+        device.rename("b")
+
+    planned = [step.command.name for step in plan(tidy)]
+    before = len(sent(kernel))
+    with changing() as change:
+        tidy()
+    assert sent(kernel)[before:] == planned == [step.command.name for step in change.steps]
+    assert planned == ["TABLE_CLEAR", "TABLE_LOAD", "DEV_SUSPEND", "DEV_RENAME"]
+
+
+def test_a_name_with_control_characters_is_shown_without_them(dm: DeviceMapper) -> None:
+    device = zero(dm, "a\x1b[2J\nb")
+    shown = [str(step).splitlines() for step in plan(device.create)]
+    assert [len(lines) for lines in shown] == [1, 2, 1]
+    device.create()
+    for refused in (
+        lambda: plan(device.create),
+        device.create,
+        ErrorDevice(dm, device.name, SIZE).setup,
+        zero(dm, device.name, uuid="U\x1b").setup,
+    ):
+        with pytest.raises(DmwatchError) as raised:
+            refused()
+        assert str(raised.value).isprintable()
+        assert "a\\x1b[2J\\x0ab" in str(raised.value)
+    assert "\x1b" not in "".join(line for lines in shown for line in lines)
 
 
 def test_steps_show_no_keys(dm: DeviceMapper) -> None:

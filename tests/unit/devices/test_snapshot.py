@@ -6,7 +6,12 @@ import pytest
 
 from dmwatch.devices import OriginDevice, SnapshotDevice, ZeroDevice, plan
 from dmwatch.dm import DeviceMapper
-from dmwatch.errors import DeviceBusyError, DmwatchError, InvalidTableError
+from dmwatch.errors import (
+    DeviceBusyError,
+    DeviceNotFoundError,
+    DmwatchError,
+    InvalidTableError,
+)
 from dmwatch.ioctl.abi import Command, Flags
 from dmwatch.table import TargetLine
 from dmwatch.targets.snapshot import SnapshotStore, SnapshotWorking
@@ -73,6 +78,54 @@ def test_the_origin_is_held_up_while_a_snapshot_comes_to_life(
     text = f"{disk.number} {cow.number} P 16"
     assert table(kernel, "snapshot") == TargetLine(0, SIZE, "snapshot", text)
     assert table(kernel, "base") == TargetLine(0, SIZE, "snapshot-origin", str(disk.number))
+
+
+@pytest.mark.parametrize("loaded", [False, True])
+def test_the_origin_is_held_up_too_while_a_half_made_snapshot_is_finished(
+    dm: DeviceMapper, kernel: FakeKernel, base: OriginDevice, cow: ZeroDevice, *, loaded: bool
+) -> None:
+    """Else the origin's I/O is not cut to the size of the copies, and most of it is not copied."""
+    snapshot = SnapshotDevice(dm, "snapshot", base, cow=cow)
+    kernel.add("snapshot")
+    if loaded:
+        kernel.dm.load("snapshot", snapshot.lines())
+    before = len(sent(kernel))
+    snapshot.setup()
+    assert sent(kernel)[before:] == [
+        *([] if loaded else ["load snapshot"]),
+        "suspend base",
+        "resume snapshot",
+        "resume base",
+    ]
+
+
+def test_an_origin_that_was_suspended_stays_so(
+    dm: DeviceMapper, kernel: FakeKernel, base: OriginDevice, cow: ZeroDevice
+) -> None:
+    base.suspend()
+    before = len(sent(kernel))
+    snapshot = SnapshotDevice(dm, "snapshot", base, cow=cow)
+    assert len(plan(snapshot.create)) == 3
+    snapshot.create()
+    assert sent(kernel)[before:] == ["create snapshot", "load snapshot", "resume snapshot"]
+    assert base.info().suspended
+
+
+def test_a_snapshot_can_be_one_that_cannot_be_written(
+    dm: DeviceMapper, base: OriginDevice, cow: ZeroDevice
+) -> None:
+    snapshot = SnapshotDevice(dm, "snapshot", base, cow=cow, read_only=True).create()
+    assert snapshot.info().read_only
+    assert not base.info().read_only
+
+
+def test_without_its_origin_no_snapshot_is_made(
+    dm: DeviceMapper, disk: ZeroDevice, cow: ZeroDevice
+) -> None:
+    snapshot = SnapshotDevice(dm, "snapshot", OriginDevice(dm, "base", disk), cow=cow)
+    with pytest.raises(DeviceNotFoundError, match="DEV_SUSPEND of base"):
+        snapshot.create()
+    assert not snapshot.exists()
 
 
 def test_a_snapshot_that_is_there_already_holds_nothing_up(

@@ -21,7 +21,7 @@ from dmwatch.devices import (
 )
 from dmwatch.dm import DeviceMapper
 from dmwatch.errors import CommandError, DeviceBusyError
-from dmwatch.ioctl.abi import Command
+from dmwatch.ioctl.abi import Command, Flags
 from dmwatch.targets.cache import CacheMode
 from dmwatch.testing import FakeKernel
 from dmwatch.units import DataBlocks, Sectors
@@ -212,6 +212,218 @@ def test_an_interrupted_message_leaves_no_device_and_nothing_suspended() -> None
         step = commands.index(Command.TARGET_MSG)
         before, after, _ = broken_at(what, step, interrupt=True)
         assert after[0] == before[0]
+
+
+def refuse_once(kernel: FakeKernel, name: str, *, swapped: bool) -> None:
+    """The next resume is refused once it was begun."""
+    kernel.before(
+        Command.DEV_SUSPEND, lambda: begin_and_refuse(kernel, name, swapped=swapped), device=name
+    )
+
+
+def begin_and_refuse(kernel: FakeKernel, name: str, *, swapped: bool) -> None:
+    """Now a resume does a part of its work: the new table is gone, or in place."""
+    device = kernel.device(name)
+    if swapped:
+        device.live = device.staged
+    device.staged, device.suspended = None, True
+    kernel.fail(Command.DEV_SUSPEND, errno.EINVAL, device=name)
+
+
+@pytest.mark.parametrize("swapped", [False, True])
+@pytest.mark.parametrize("suspended", [False, True])
+@pytest.mark.parametrize("leftover", [False, True])
+def test_a_resume_that_is_refused_halfway_leaves_the_old_table_as_it_was(
+    kernel: FakeKernel, dm: DeviceMapper, *, swapped: bool, suspended: bool, leftover: bool
+) -> None:
+    """A target can refuse to go on with a table that is in place already (preresume)."""
+    world = World(dm)
+    if suspended:
+        world.linear.suspend()
+    if leftover:
+        kernel.dm.load("linear", world.disk.lines())
+    before = state(kernel)
+    refuse_once(kernel, "linear", swapped=swapped)
+    with pytest.raises(CommandError) as raised:
+        world.linear.extend(world.part(600_000, 8))
+    assert raised.value.errno == errno.EINVAL
+    assert not hasattr(raised.value, "__notes__")
+    assert state(kernel) == before
+
+
+@pytest.mark.parametrize("swapped", [False, True])
+def test_a_plain_resume_that_is_refused_leaves_both_tables_and_the_device_running(
+    kernel: FakeKernel, dm: DeviceMapper, *, swapped: bool
+) -> None:
+    world = World(dm)
+    kernel.dm.load("linear", world.disk.lines())
+    before = state(kernel)
+    refuse_once(kernel, "linear", swapped=swapped)
+    with pytest.raises(CommandError):
+        world.linear.resume()
+    assert state(kernel) == before
+
+
+@pytest.mark.parametrize("swapped", [False, True])
+def test_a_half_made_device_that_cannot_be_finished_stays_half_made(
+    kernel: FakeKernel, dm: DeviceMapper, *, swapped: bool
+) -> None:
+    kernel.add("half", uuid="U-half")
+    zero = ZeroDevice(dm, "half", MORE)
+    before = state(kernel)
+    refuse_once(kernel, "half", swapped=swapped)
+    with pytest.raises(CommandError):
+        zero.setup()
+    assert state(kernel) == before
+
+
+def test_a_device_is_put_back_once_what_lies_below_is_as_it_was(
+    kernel: FakeKernel, dm: DeviceMapper
+) -> None:
+    """A pool does not shrink; and its old table does not fit while its data device is small."""
+    world = World(dm)
+    before = state(kernel)
+    resumed: list[int] = []
+
+    def look() -> None:
+        staged = kernel.device("pool").staged
+        assert staged
+        resumed.append(staged.lines[0].length)
+        if staged.lines[0].length < 65536:
+            begin_and_refuse(kernel, "pool", swapped=True)
+        elif kernel.dm.table("data")[0].length < 65536:
+            begin_and_refuse(kernel, "pool", swapped=False)
+
+    def shrink() -> None:
+        with changing():
+            world.data.replace([world.part(16384, 32768)])
+            kernel.before(Command.DEV_SUSPEND, look, times=None, device="pool")
+            world.pool.reload()
+
+    with pytest.raises(CommandError) as raised:
+        shrink()
+    assert resumed == [32768, 65536, 65536]
+    assert not getattr(raised.value, "__notes__", [])
+    assert state(kernel) == before
+
+
+def test_a_target_that_does_not_go_back_runs_on_with_what_it_has(
+    kernel: FakeKernel, dm: DeviceMapper
+) -> None:
+    world = World(dm)
+
+    def too_much() -> None:
+        with changing():
+            world.linear.extend(world.part(600_000, 8))
+            refuse_once(kernel, "linear", swapped=True)
+            world.thin.rename("pool")
+
+    with pytest.raises(DeviceBusyError) as raised:
+        too_much()
+    (note,) = raised.value.__notes__
+    assert "could not be undone: DEV_SUSPEND of linear failed" in note
+    assert not world.linear.info().suspended
+    assert sum(line.length for line in world.linear.kernel_lines()) == 1032
+
+
+def test_a_staged_table_that_cannot_be_written_stays_so(
+    kernel: FakeKernel, dm: DeviceMapper
+) -> None:
+    device = ZeroDevice(dm, "a", MORE, read_only=True)
+
+    def staged() -> bool:
+        found = kernel.device("a").staged
+        return found is not None and found.read_only
+
+    def undone(change: Callable[[], object]) -> None:
+        with changing():
+            change()
+            raise ValueError("undo it")
+
+    dm.create("a")
+    dm.load("a", device.lines(), flags=Flags.READONLY)
+    with pytest.raises(ValueError, match="undo it"):
+        undone(device.setup)
+    assert staged()
+    with pytest.raises(ValueError, match="undo it"):
+        undone(device.teardown)
+    assert staged()
+    dm.resume("a")
+    dm.load("a", device.lines(), flags=Flags.READONLY)
+    for change in (device.setup, device.reload):
+        with pytest.raises(ValueError, match="undo it"):
+            undone(change)
+        assert staged()
+
+
+@pytest.mark.parametrize("step", [1, 2, 3])
+@pytest.mark.parametrize("interrupt", [False, True])
+def test_a_swap_before_a_rename_is_undone_with_it(*, step: int, interrupt: bool) -> None:
+    kernel = FakeKernel()
+    control = Breaking(kernel)
+    with DeviceMapper(control) as dm:
+        zero = ZeroDevice(dm, "a", MORE).create()
+        zero.suspend()
+        kernel.dm.load("a", zero.lines())
+        with changing() as change:
+            change.clear(zero)
+        before = state(kernel)
+        control.left, control.interrupt = step, interrupt
+        with pytest.raises((CommandError, KeyboardInterrupt)) as raised:
+            zero.rename("b")
+        assert state(kernel) == before
+        assert not hasattr(raised.value, "__notes__")
+
+
+COMMANDS: list[tuple[Command, Callable[[World], object]]] = [
+    (Command.DEV_CREATE, lambda w: ZeroDevice(w.dm, "new", MORE).create()),
+    (Command.DEV_RENAME, lambda w: w.linear.rename("renamed")),
+    (Command.DEV_REMOVE, lambda w: w.thin.teardown()),
+    (Command.TABLE_LOAD, lambda w: w.linear.extend(w.part(600_000, 8))),
+    (Command.DEV_SUSPEND, lambda w: w.linear.extend(w.part(600_000, 8))),
+]
+
+
+@pytest.mark.parametrize(("command", "change"), COMMANDS)
+def test_an_interrupt_before_a_command_was_sent_leaves_nothing_to_tell(
+    kernel: FakeKernel, dm: DeviceMapper, command: Command, change: Callable[[World], object]
+) -> None:
+    world = World(dm)
+    before = state(kernel)
+
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    kernel.before(command, interrupt)
+    with pytest.raises(KeyboardInterrupt) as raised:
+        change(world)
+    assert state(kernel) == before
+    assert not hasattr(raised.value, "__notes__")
+
+
+def test_a_threshold_that_was_changed_by_message_is_brought_back(
+    kernel: FakeKernel, dm: DeviceMapper
+) -> None:
+    world = World(dm)
+    kernel.set_status(
+        "cache",
+        0,
+        "8 2/1024 64 0/128 0 0 0 0 0 0 0 1 writethrough 2 migration_threshold 512 smq 0 rw -",
+    )
+    kernel.messages.clear()
+
+    def too_much() -> None:
+        with changing():
+            world.cache.set_migration_threshold(Sectors(77))
+            world.thin.rename("pool")
+
+    with pytest.raises(DeviceBusyError):
+        too_much()
+    assert [text for _, _, text in kernel.messages] == [
+        "migration_threshold 77",
+        "migration_threshold 512",
+    ]
+    assert world.cache.settings == ()
 
 
 @pytest.mark.parametrize("suspended", [False, True])

@@ -16,9 +16,16 @@ from typing import Any
 
 import pytest
 
+from dmwatch.devices.carrying import Carrier
 from dmwatch.dm import DeviceMapper, udev
 from dmwatch.dm.udev import MAGIC, Cookie, Udev, sweep
-from dmwatch.errors import CommandError, DeviceNotFoundError, UdevError, UdevTimeoutError
+from dmwatch.errors import (
+    CommandError,
+    DeviceBusyError,
+    DeviceNotFoundError,
+    UdevError,
+    UdevTimeoutError,
+)
 from dmwatch.ioctl.abi import UdevFlags
 from dmwatch.testing import FakeKernel
 
@@ -269,6 +276,36 @@ def test_it_can_be_used_again_after_a_wait(running: Udev) -> None:
     cookie.carry(complete)
     assert cookie.number not in {0, first}
     cookie.wait()
+
+
+def test_it_can_be_waited_for_on_the_way_and_nothing_is_forgotten(running: Udev) -> None:
+    cookie = running.cookie()
+    assert cookie.caught_up(time.monotonic())
+    cookie.carry(later)
+    number = cookie.number
+    assert cookie.caught_up(time.monotonic() + 20)
+    cookie.carry(lambda _: Answer(uevent_generated=True))
+    assert not cookie.caught_up(time.monotonic() + 0.02)
+    assert cookie.number == number
+    cookie._timeout = 0.02
+    with pytest.raises(UdevTimeoutError):
+        cookie.wait()
+
+
+def test_a_busy_device_is_not_waited_for_longer_than_there_is_patience(running: Udev) -> None:
+    """Nor is forgotten that udev owes something."""
+    kernel = FakeKernel()
+    with DeviceMapper(kernel.open()) as dm:
+        kernel.add("busy")
+        kernel.open_device("busy")
+        cookie = running.cookie()
+        cookie.carry(lambda _: Answer(uevent_generated=True))
+        begun = time.monotonic()
+        with pytest.raises(DeviceBusyError):
+            Carrier(cookie).remove(dm, "busy", udev.PRIVATE, patience=0.05)
+        assert time.monotonic() - begun < running.timeout / 2
+        assert semaphore(cookie.number).value == 2
+        cookie.drop()
 
 
 # What others left behind
