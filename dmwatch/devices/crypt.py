@@ -124,7 +124,8 @@ class CryptDevice(Device[CryptTable]):
         """
         with self.change() as change:
             change.suspend(self)
-            change.message(self, KeyWipe(), undo=KeySet(self.key))
+            known = None if isinstance(self.key, NoKey) else KeySet(self.key)
+            change.message(self, KeyWipe(), undo=known)
             self.key = NoKey()
 
     def unlock(self, key: Key) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Self, Unpack
 
@@ -12,13 +13,14 @@ from dmwatch.devices.device import Device, Options
 from dmwatch.devices.segment import Segment
 from dmwatch.dm import DeviceMapper
 from dmwatch.dm.udev import PUBLIC
-from dmwatch.errors import InvalidValueError
+from dmwatch.errors import DmwatchError, InvalidValueError
 from dmwatch.targets import TargetTable
 from dmwatch.targets.multipath import (
     DisableGroup,
     EnableGroup,
     FailIfNoPath,
     FailPath,
+    GroupState,
     MultipathGroup,
     MultipathPath,
     MultipathStatus,
@@ -49,16 +51,26 @@ class PathGroup:
         selector: what picks the path for an I/O, see MultipathGroup.
         arguments: what the selector takes for the group.
         path_arguments: what it takes for a path, the same for each.
+        each: what it takes for each path, in order, where that is not the same.
     """
 
     paths: tuple[Below, ...]
     selector: str = "round-robin"
     arguments: tuple[str, ...] = ()
     path_arguments: tuple[str, ...] = ()
+    each: tuple[tuple[str, ...], ...] = ()
 
     def group(self) -> MultipathGroup:
-        """What it is in a table."""
-        paths = tuple(MultipathPath(word_of(path), self.path_arguments) for path in self.paths)
+        """What it is in a table.
+
+        Raises:
+            InvalidValueError: `each` has more or fewer items than there are paths.
+        """
+        each = self.each or (self.path_arguments,) * len(self.paths)
+        if len(each) != len(self.paths):
+            raise InvalidValueError(f"{len(self.paths)} paths have arguments for {len(each)}")
+        pairs = zip(self.paths, each, strict=True)
+        paths = tuple(MultipathPath(word_of(path), words) for path, words in pairs)
         return MultipathGroup(self.selector, paths, self.arguments)
 
 
@@ -193,7 +205,16 @@ class MultipathDevice(Device[MultipathTable]):
         """
         self._check_group(group)
         with self.change() as change:
-            change.message(self, SwitchGroup(group))
+            before = None if change.dry else self._group_in_use()
+            change.message(self, SwitchGroup(group), undo=before)
+
+    def _group_in_use(self) -> SwitchGroup | None:
+        """What brings back the group that is used now; None where that cannot be told."""
+        with suppress(DmwatchError):
+            for number, group in enumerate(self.status().groups, 1):
+                if group.state is GroupState.ACTIVE:
+                    return SwitchGroup(number)
+        return None
 
     def disable(self, group: int) -> None:
         """Use a group only where no other is left.
@@ -239,9 +260,11 @@ class MultipathDevice(Device[MultipathTable]):
 
 
 def _path_group(group: MultipathGroup) -> PathGroup:
-    arguments = group.paths[0].arguments if group.paths else ()
+    each = tuple(path.arguments for path in group.paths)
     paths = tuple(path.device for path in group.paths)
-    return PathGroup(paths, group.selector, group.arguments, arguments)
+    if len(set(each)) > 1:
+        return PathGroup(paths, group.selector, group.arguments, each=each)
+    return PathGroup(paths, group.selector, group.arguments, each[0] if each else ())
 
 
 def _with_words(group: MultipathGroup) -> MultipathGroup:

@@ -27,6 +27,7 @@ from dmwatch.targets.raid import (
     RaidWorking,
     Repair,
 )
+from dmwatch.targets.words import Device as Word
 from dmwatch.units import Sectors
 
 _NO_CHUNK = Sectors(0)
@@ -48,6 +49,10 @@ class Leg:
         """What it is called in a table."""
         metadata = None if self.metadata is None else word_of(self.metadata)
         return RaidMember(metadata, None if self.data is None else word_of(self.data))
+
+    def words(self) -> list[Word]:
+        """What its devices are called in a table."""
+        return [word_of(device) for device in (self.data, self.metadata) if device is not None]
 
 
 class RaidDevice(Device[RaidTable]):
@@ -117,10 +122,15 @@ class RaidDevice(Device[RaidTable]):
         )
 
     def segments(self) -> tuple[Segment[RaidTable], ...]:
-        """One, over all legs."""
+        """One, over all legs.
+
+        Raises:
+            InvalidTableError: there are too few legs, or another rule is broken.
+        """
         rebuilds = tuple(RaidOption("rebuild", leg) for leg in self._rebuilding)
         members = tuple(leg.member() for leg in self.legs)
         table = RaidTable(self.kind, self.chunk, members, (*rebuilds, *self.features))
+        table.check()  # else there could be nothing to divide by
         return (Segment(self._whole() if self.length is None else self.length, table),)
 
     def _whole(self) -> Sectors:
@@ -179,7 +189,7 @@ class RaidDevice(Device[RaidTable]):
 
         Raises:
             InvalidValueError: there is no such leg, none can be made from the others, or the new
-                one is too small.
+                one is too small or in another leg already.
             CommandError: the kernel refuses. The set is as it was.
         """
         self._check_leg(index, leg)
@@ -197,12 +207,20 @@ class RaidDevice(Device[RaidTable]):
             raise InvalidValueError(f"{self.name} has legs 0 to {len(self.legs) - 1}, not {index}")
         if not self.kind.level:
             raise InvalidValueError("raid0 has no copy to make a leg from")
+        self._refuse_member(index, leg)
         # the kernel would take a smaller one
         share = self.size * self._copies() // (len(self.legs) - self.kind.parity)
         if leg.data is not None and size_of(leg.data) < share:
             raise InvalidValueError(
                 f"the new leg of {self.name} is too small: {size_of(leg.data)}, not {share}"
             )
+
+    def _refuse_member(self, index: int, leg: Leg) -> None:
+        """What another leg uses is not made blank."""
+        others = (each for i, each in enumerate(self.legs) if i != index)
+        used = {word for other in others for word in other.words()}
+        for word in used.intersection(leg.words()):
+            raise InvalidValueError(f"the new leg of {self.name} is in another leg already: {word}")
 
     def wait_synced(self, *, timeout: float = 3600.0) -> None:
         """Wait until every leg is in sync.
@@ -261,8 +279,8 @@ class RaidDevice(Device[RaidTable]):
 
     def _carry_out(self, message: TargetMessage, timeout: float) -> RaidWorking | None:
         """Say it, and wait until it is done; None in a plan."""
-        before = self.info().event_nr
         with self.change() as change:
+            before = 0 if change.dry else self.info().event_nr
             change.message(self, message)
             if change.dry:
                 return None

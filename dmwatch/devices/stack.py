@@ -62,6 +62,15 @@ class Node:
         return label(self.name, self.uuid)
 
 
+_CALLED: tuple[Callable[[Node], str | None], ...] = (
+    lambda node: node.name if node.kind == "dm" else None,
+    lambda node: node.label if node.kind == "dm" else None,
+    lambda node: str(node.number),
+    lambda node: node.kernel_name or node.name,
+)
+"""What a device may be called by, a name of device-mapper's first."""
+
+
 class Stack:
     """Block devices and what lies on what.
 
@@ -74,14 +83,17 @@ class Stack:
         self.nodes: Mapping[DeviceNumber, Node] = {n: known[n] for n in _top_first(known)}
 
     def find(self, device: str | DeviceNumber) -> Node:
-        """A device by number, name, label or kernel name.
+        """A device by its number, or by name, label, number or kernel name as text, in this order.
 
         Raises:
             DeviceNotFoundError: there is none.
         """
-        for node in self.nodes.values():
-            if device in (node.number, str(node.number), node.name, node.label, node.kernel_name):
-                return node
+        if isinstance(device, DeviceNumber) and device in self.nodes:
+            return self.nodes[device]
+        for called in _CALLED:
+            for node in self.nodes.values():
+                if called(node) == device:
+                    return node
         raise DeviceNotFoundError("DEV_STATUS", str(device), errno.ENXIO, because="it is not there")
 
     def upon(self, device: Node) -> list[Node]:

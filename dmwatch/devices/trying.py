@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Unpack
 
 from dmwatch.devices.below import Below, size_of, word_of
@@ -61,6 +62,13 @@ class DelayDevice(Device[DelayTable]):
         device = word_of(self.below)
         paths = (DelayPath(device, _START, delay) for delay in (self.reads, writes, flushes))
         return (Segment(size_of(self.below), DelayTable(*paths)),)
+
+    def meaning(self, table: TargetTable) -> object:
+        """A path that is left out is the one before it; the kernel prints what it was given."""
+        if not isinstance(table, DelayTable):
+            return super().meaning(table)
+        writes = table.writes or table.reads
+        return replace(table, writes=writes, flushes=table.flushes or writes)
 
     def set(self, *, reads: int, writes: int | None = None, flushes: int | None = None) -> None:
         """Change how long I/O is held back; see the class."""

@@ -16,11 +16,18 @@ from dmwatch.devices import (
     RaidDevice,
     Range,
     ZeroDevice,
+    changing,
     plan,
 )
 from dmwatch.devices.waiting import wait_until
 from dmwatch.dm import DeviceMapper
-from dmwatch.errors import DeviceMismatchError, DmwatchError, InvalidValueError
+from dmwatch.errors import (
+    DeviceBusyError,
+    DeviceMismatchError,
+    DmwatchError,
+    InvalidTableError,
+    InvalidValueError,
+)
 from dmwatch.ioctl.abi import Command
 from dmwatch.names import DeviceNumber
 from dmwatch.table import TargetLine
@@ -95,6 +102,54 @@ def test_a_leg_that_cannot_be_replaced_is_told(  # noqa: PLR0917
     with pytest.raises(InvalidValueError, match=sentence):
         raid.replace_leg(index, legs[2])
     assert len(kernel.calls) == before
+
+
+@pytest.mark.parametrize(
+    ("kind", "number", "features"),
+    [
+        (RaidType.RAID1, 0, []),
+        (RaidType.RAID0, 0, []),
+        (RaidType.RAID6_ZR, 1, []),
+        (RaidType.RAID10, 2, [RaidOption("raid10_copies", 0)]),
+    ],
+)
+def test_a_set_that_cannot_be_is_refused_by_a_sentence(  # noqa: PLR0917
+    dm: DeviceMapper,
+    kernel: FakeKernel,
+    legs: list[Leg],
+    kind: RaidType,
+    number: int,
+    features: Any,
+) -> None:
+    chunk = Sectors(0 if kind.level == 1 else 128)
+    raid = RaidDevice(dm, "raid", kind, legs[:number], chunk=chunk, features=features)
+    before = len(kernel.calls)
+    for ask in (lambda: raid.size, raid.create, raid.setup):
+        with pytest.raises(InvalidTableError):
+            ask()
+    assert kernel.count(Command.DEV_CREATE, "raid") == 0
+    assert not any(call.command is Command.DEV_CREATE for call in kernel.calls[before:])
+
+
+def test_what_another_leg_uses_is_neither_taken_nor_made_blank(
+    dm: DeviceMapper, legs: list[Leg], disk: ZeroDevice, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    blanked: list[object] = []
+    monkeypatch.setattr("dmwatch.devices.raid.blank", blanked.append)
+    first, second, third, fourth = (leg.data for leg in legs[:4])
+    raid = RaidDevice(dm, "raid", RaidType.RAID1, [Leg(first, second), Leg(third, fourth)]).create()
+    for leg in (Leg(legs[4].data, second), Leg(first, legs[4].data), Leg(second)):
+        with pytest.raises(InvalidValueError, match="is in another leg already"):
+            raid.replace_leg(1, leg)
+    assert blanked == []
+    raid.replace_leg(1, Leg(third, fourth))  # the same again: after its device is well again
+    assert blanked == [fourth]
+
+
+def test_a_check_is_planned_of_a_set_that_is_planned(dm: DeviceMapper, legs: list[Leg]) -> None:
+    raid = RaidDevice(dm, "raid", RaidType.RAID1, legs[:2])
+    steps = plan(lambda: (raid.create(), raid.check()))
+    assert [step.text for step in steps][3:] == ["check"]
 
 
 def test_what_the_kernel_adds_to_its_table_makes_no_other_set(
@@ -273,6 +328,42 @@ def test_words_that_the_kernel_adds_make_no_other_map(  # noqa: PLR0917
     kernel.swap("m", TargetLine(0, EACH, "multipath", text))
     assert device.setup().differs() == []
     assert MultipathDevice.found(dm, "m").differs() == []
+
+
+def test_paths_whose_words_differ_keep_theirs(
+    dm: DeviceMapper, kernel: FakeKernel, paths: list[Any]
+) -> None:
+    first, second = (path.number for path in paths[:2])
+    text = f"0 0 1 1 service-time 0 2 2 {first} 1 1 {second} 1 50"
+    kernel.add("m", TargetLine(0, EACH, "multipath", text))
+    found = MultipathDevice.found(dm, "m")
+    assert found.differs() == []
+    found.reload()
+    assert text_of(kernel, "m") == text
+    group = PathGroup(tuple(paths[:2]), "service-time", each=(("1", "1"), ("1", "50")))
+    assert MultipathDevice(dm, "m", [group]).setup().differs() == []
+    with pytest.raises(InvalidValueError, match="2 paths have arguments for 1"):
+        MultipathDevice(dm, "m", [PathGroup(tuple(paths[:2]), each=(("1",),))]).setup()
+
+
+def test_the_group_that_was_used_is_used_again_where_a_later_step_fails(
+    dm: DeviceMapper, kernel: FakeKernel, paths: list[Any]
+) -> None:
+    device = MultipathDevice(dm, "m", [PathGroup((path,)) for path in paths[:2]]).create()
+    numbers = [path.number for path in paths[:2]]
+    status = " ".join(
+        f"{state} 0 1 1 {number} A 0 1" for state, number in zip("AE", numbers, strict=True)
+    )
+    kernel.set_status("m", 0, f"2 0 0 0 2 1 {status}")
+
+    def too_much() -> None:
+        with changing():
+            device.switch(2)
+            device.rename(paths[0].name)
+
+    with pytest.raises(DeviceBusyError):
+        too_much()
+    assert [text for _, _, text in kernel.messages] == ["switch_group 2", "switch_group 1"]
 
 
 def test_other_features_are_brought_in_line_and_other_paths_refused(

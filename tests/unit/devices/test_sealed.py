@@ -14,6 +14,7 @@ from dmwatch.devices import (
     VerityDevice,
     VeritySuperblock,
     ZeroDevice,
+    changing,
     plan,
 )
 from dmwatch.dm import DeviceMapper
@@ -124,6 +125,25 @@ def test_locking_forgets_the_key_and_unlocking_brings_it_back(
     assert plan(device.lock)[1].text == "key wipe"
     sent = [c for c in kernel.calls if c.command is Command.TARGET_MSG]
     assert sent[-1].flags & Flags.SECURE_DATA
+
+
+def test_what_is_locked_already_is_left_locked_where_a_later_step_fails(
+    dm: DeviceMapper, kernel: FakeKernel, disk: ZeroDevice
+) -> None:
+    device = CryptDevice(dm, "crypt", disk, KEY).create()
+    device.lock()
+    kernel.messages.clear()
+
+    def again() -> None:
+        with changing():
+            device.lock()
+            raise ValueError("later")
+
+    with pytest.raises(ValueError, match="later") as raised:
+        again()
+    assert [text for _, _, text in kernel.messages] == ["key wipe"]
+    assert not hasattr(raised.value, "__notes__")
+    assert device.info().suspended
 
 
 def test_a_key_that_is_refused_leaves_it_locked(

@@ -100,6 +100,24 @@ def test_what_is_not_there_is_not_found() -> None:
         stack_of(*POOL).removal("d9")
 
 
+def test_a_name_of_device_mapper_comes_before_what_others_are_called() -> None:
+    nodes = [
+        Node(number(1), "sda", "dm", kernel_name="dm-1"),
+        Node(number(2), "dm-1", "dm", kernel_name="dm-2"),
+        Node(number(3), "253:2", "dm", kernel_name="dm-3"),
+        Node(DeviceNumber(8, 0), "sda", "disk", kernel_name="sda"),
+        Node(DeviceNumber(8, 16), "sdb", "disk", kernel_name="sdb"),
+    ]
+    for order in (nodes, nodes[::-1]):
+        found = Stack(order)
+        assert found.find("sda").kind == "dm"
+        assert found.find("dm-1").number == number(2)
+        assert found.find("253:2").number == number(3)
+        assert found.find(number(2)).name == "dm-1"
+        assert found.find("dm-3").number == number(3)
+        assert found.find("8:0").kind == found.find("sdb").kind == "disk"
+
+
 # The order of a teardown
 
 

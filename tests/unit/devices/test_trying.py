@@ -124,3 +124,14 @@ def test_both_ways_to_say_that_all_fails_are_one(
     device.set(up=3, down=4, features=[FlakeyFault.DROP_WRITES])
     assert table(kernel, "flakey").text == f"{disk.number} 0 3 4 1 drop_writes"
     assert FlakeyDevice(dm, "flakey", disk, up=3, down=4).differs() == ["features"]
+
+
+@pytest.mark.parametrize("times", [1, 2, 3])
+def test_a_delay_that_others_wrote_shorter_is_the_same(
+    dm: DeviceMapper, kernel: FakeKernel, disk: ZeroDevice, times: int
+) -> None:
+    text = " ".join([f"{disk.number} 0 5"] * times)
+    kernel.add("d", TargetLine(0, SIZE, "delay", text))
+    assert DelayDevice(dm, "d", disk, reads=5).setup().differs() == []
+    with pytest.raises(DeviceMismatchError, match="delay: wanted 6, found 5"):
+        DelayDevice(dm, "d", disk, reads=5, writes=6).setup()
