@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import errno
+import mmap
 import os
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from dmwatch.devices import LinearDevice, Range, ThinDevice, ThinPool, blank, changing
+from dmwatch.devices import Device, LinearDevice, Range, ThinDevice, ThinPool, blank, changing
 from dmwatch.dm import DeviceMapper
 from dmwatch.errors import CommandError, DeviceBusyError, DeviceMismatchError, InvalidTableError
 from dmwatch.ioctl.abi import Flags
@@ -274,7 +275,7 @@ def test_a_snapshot_takes_no_space_and_has_the_same_size(bench: Bench) -> None:
 
 
 @pytest.mark.timeout(600)
-@pytest.mark.parity(76, 77)
+@pytest.mark.parity(76)
 def test_data_survives_extension_snapshot_and_a_full_pool_that_grows(
     bench: Bench, files: Callable[[str], Files]
 ) -> None:
@@ -313,6 +314,75 @@ def test_data_survives_extension_snapshot_and_a_full_pool_that_grows(
     data.mount()
     data.check()
     data.umount()
+    thin.delete()
+    bench.checked()
+
+
+@pytest.mark.parity(77)
+def test_volumes_and_snapshots_take_what_is_written_and_no_more(bench: Bench) -> None:
+    def used() -> int:
+        os.sync()
+        return int(bench.status().data_used)
+
+    thin = bench.thin(16).create()
+    assert used() == 0
+    write(thin, range(8))
+    assert used() == 8
+    snapshot = thin.snapshot(bench.names("snap"))
+    assert used() == 8
+    write(snapshot, range(3))  # what is overwritten is no longer shared
+    assert used() == 11
+    write(snapshot, range(3))
+    assert used() == 11
+    write(thin, [20])
+    assert used() == 12
+    large = bench.thin(1 << 20).create()  # 1 TiB, in a pool of 32 MiB
+    assert used() == 12
+    write(large, [0, (large.size // BLOCK) - 1])
+    assert used() == 14
+    for device, blocks in ((thin, 9), (snapshot, 8), (large, 2)):
+        status = device.status()
+        assert isinstance(status, ThinWorking)
+        assert status.mapped == BLOCK * blocks
+        device.delete()
+    assert used() == 0
+    bench.checked()
+
+
+def write(device: ThinDevice, blocks: Iterable[int]) -> None:
+    """Write whole blocks, past the page cache."""
+    size = int(BLOCK) * 512
+    with mmap.mmap(-1, size) as memory:
+        memory.write(b"\x5a" * size)
+        file = os.open(device.node, os.O_WRONLY | os.O_DIRECT)
+        try:
+            for block in blocks:
+                assert os.pwrite(file, memory, block * size) == size
+        finally:
+            os.close(file)
+
+
+def test_a_pool_that_refuses_to_shrink_runs_on_as_it_was(bench: Bench) -> None:
+    """It refuses when its new table is in place; the old one fits once its data is back."""
+    thin = bench.thin().create()
+    write(thin, [0])
+
+    def shrink() -> None:
+        with changing():
+            bench.data.replace([bench.part(METADATA, DATA // 2)])
+            bench.pool.reload()
+
+    with pytest.raises(CommandError) as raised:
+        shrink()
+    assert raised.value.errno == errno.EINVAL
+    assert not getattr(raised.value, "__notes__", [])
+    everything: list[Device[Any]] = [bench.data, bench.metadata, bench.pool, thin]
+    for device in everything:
+        assert device.differs() == []
+        assert not device.info().suspended
+        assert not device.info().has_staged_table
+    assert int(bench.status().data_total) == bench.data.size // BLOCK == DATA * MIB // int(BLOCK)
+    write(thin, [1])
     thin.delete()
     bench.checked()
 
