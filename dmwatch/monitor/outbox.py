@@ -9,9 +9,9 @@ from datetime import datetime
 from typing import Any
 
 from dmwatch.events import Condition, Event, Reason, Severity, State
-from dmwatch.monitor.conditions import Found, Step
-from dmwatch.monitor.device_rows import CONTROL_FAILING
-from dmwatch.monitor.settings import utc_now
+from dmwatch.monitor.conditions import Conditions, Found, Id, Look, Step
+from dmwatch.monitor.device_rows import CONTROL_FAILING, found
+from dmwatch.monitor.settings import Settings, utc_now
 from dmwatch.monitor.teller import Teller
 from dmwatch.monitor.tracked import Happened, Told, Tracked
 from dmwatch.names import matches, printable
@@ -25,9 +25,10 @@ class Outbox:
 
     Args:
         patterns: shell globs for the devices that are wanted; none means all.
+        settings: how what stands on the watching itself is told.
     """
 
-    def __init__(self, patterns: tuple[str, ...]) -> None:
+    def __init__(self, patterns: tuple[str, ...], settings: Settings) -> None:
         self._patterns = patterns
         self._teller = Teller()
         self._first: deque[Event] = deque()
@@ -35,8 +36,12 @@ class Outbox:
         self._queue: asyncio.Queue[Event | BaseException] = asyncio.Queue()
         # an event gets its number once there is room for it: so they are read in its order
         self._room = asyncio.Semaphore(QUEUE_LENGTH)
-        self._control: Found | None = None
-        self._control_since = utc_now()
+        self._own = Conditions(settings)
+        self._own_since: dict[Id, datetime] = {}
+
+    def adopt(self, settings: Settings) -> None:
+        """Go by other settings from now on."""
+        self._own.adopt(settings)
 
     async def get(self) -> Event:
         """The next event. Raises what ended the watch."""
@@ -95,14 +100,15 @@ class Outbox:
 
     def standing_itself(self) -> Iterator[Condition]:
         """What stands on the watching itself."""
-        if self._control is not None:
+        for key, since in self._own_since.items():
+            item = self._own.standing[key].found
             yield Condition(
-                type=self._control.type,
-                severity=self._control.severity,
+                type=item.type,
+                severity=item.severity,
                 device=None,
-                since=self._control_since,
-                summary=printable(self._control.summary),
-                advice=self._control.advice,
+                since=since,
+                summary=printable(item.summary),
+                advice=item.advice,
             )
 
     def gone_before(self, condition: Condition) -> None:
@@ -144,23 +150,26 @@ class Outbox:
         )
 
     async def control_failing(self, error: Exception) -> None:
-        """Tell, once, that the list of devices cannot be had."""
-        if self._control is None:
-            row = CONTROL_FAILING
-            summary = f"device-mapper does not answer: {error}"
-            self._control_since = utc_now()
-            self._control = Found(row.type, None, row.severities[0], summary, advice=row.advice)
-            await self._put_step(Step(State.RAISED, self._control))
+        """Tell, once and when a reminder is due, that the list of devices cannot be had."""
+        summary = f"device-mapper does not answer: {error}"
+        await self._look_at_itself(found(CONTROL_FAILING, summary))
 
     async def control_works(self) -> None:
         """Tell, once, that the list of devices can be had again."""
-        if self._control is not None:
-            step = Step(State.CLEARED, self._control, Reason.HEALTHY)
-            self._control = None
+        await self._look_at_itself()
+
+    async def _look_at_itself(self, *items: Found) -> None:
+        now = asyncio.get_running_loop().time()
+        steps = self._own.look(Look(items, frozenset({None})), now)
+        for step in [*steps, *self._own.remind(now)]:
             await self._put_step(step)
 
     async def _put_step(self, step: Step) -> None:
-        seen = utc_now()
+        seen, key = utc_now(), step.found.id
+        if step.state is State.RAISED:
+            self._own_since[key] = seen
+        elif step.state is State.CLEARED:
+            del self._own_since[key]
         await self._make_room()
         self._put(self._teller.step(step, None, time=seen))
 

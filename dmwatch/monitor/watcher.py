@@ -103,7 +103,7 @@ class Watcher:
         self._tracked: dict[DeviceNumber, Tracked] = {}
         self._early = Early(diskseq)
         self._schedule = Schedule(self._settings)
-        self._outbox = Outbox(tuple(devices))
+        self._outbox = Outbox(tuple(devices), self._settings)
         self._readable = asyncio.Event()
         self._heard = asyncio.Event()
         self._fired = False
@@ -167,6 +167,7 @@ class Watcher:
         self._schedule.adopt(settings)
         self._attendant.adopt(settings)
         self._members.adopt(settings)
+        self._outbox.adopt(settings)
         for device in self._tracked.values():
             device.adopt(settings)
             self._attend(device)
@@ -258,7 +259,7 @@ class Watcher:
             owed = self._fired or self._has_fresh()
             if loop.time() >= beat:
                 beat, owed = loop.time() + self._settings.monitor.heartbeat, True
-                await self._outbox.heartbeat(len(self._tracked))
+                await self._outbox.heartbeat(self.count)
             if owed if retry is NEVER else loop.time() >= retry:
                 pause = await self._try_look(pause)
                 retry = loop.time() + pause if pause else NEVER

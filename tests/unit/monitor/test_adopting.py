@@ -78,3 +78,11 @@ async def test_a_watcher_whose_look_does_not_end_is_busy(
         monkeypatch.setattr(watched.watcher, "_look", hung.wait)
         pool.tell()
         await eventually(lambda: watched.watcher.busy_for > 0.1)
+
+
+async def test_the_heartbeat_counts_the_devices_that_are_wanted(
+    pool: FakeKernel, watch: Any, choose: Any, line: Any
+) -> None:
+    pool.add("other", line("zero"))
+    async with watch(pool, "pool", chosen=choose(heartbeat=0.1)) as watched:
+        assert (await watched.wait("dmwatch.heartbeat")).data == {"devices": 1}

@@ -28,7 +28,7 @@ def tracked(name: str = "vg-vol", minor: int = 3) -> Tracked:
 
 
 async def test_conditions_and_moments_become_events() -> None:
-    outbox = Outbox(())
+    outbox = Outbox((), Settings())
     outbox.started()
     await outbox.tell(tracked(), [RAISED, RENAMED], coalesced=4)
     first, second = await outbox.get(), await outbox.get()
@@ -48,7 +48,7 @@ async def test_what_was_told_while_starting_comes_first_and_waits_for_nobody(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(module, "QUEUE_LENGTH", 1)
-    outbox = Outbox(())
+    outbox = Outbox((), Settings())
     for _ in range(5):
         await outbox.tell(tracked(), [RENAMED])
     outbox.started()
@@ -60,7 +60,7 @@ async def test_what_was_told_while_starting_comes_first_and_waits_for_nobody(
 
 async def test_who_tells_waits_while_it_is_full(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "QUEUE_LENGTH", 2)
-    outbox = Outbox(())
+    outbox = Outbox((), Settings())
     outbox.started()
     telling = asyncio.create_task(outbox.tell(tracked(), [RENAMED] * 3))
     await asyncio.sleep(0.02)
@@ -73,7 +73,7 @@ async def test_events_are_read_in_the_order_of_their_numbers_whoever_waits(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(module, "QUEUE_LENGTH", 2)
-    outbox = Outbox(())
+    outbox = Outbox((), Settings())
     outbox.started()
     devices = [tracked(f"vol{n}", n) for n in range(5)]
     telling = [asyncio.create_task(outbox.tell(device, [RENAMED] * 4)) for device in devices]
@@ -83,7 +83,7 @@ async def test_events_are_read_in_the_order_of_their_numbers_whoever_waits(
 
 
 async def test_what_stands_is_what_was_told() -> None:
-    outbox, device = Outbox(()), tracked()
+    outbox, device = Outbox((), Settings()), tracked()
     device.conditions.seed(LEG)
     assert list(outbox.standing(device)) == []
     await outbox.tell(device, [RAISED])
@@ -109,21 +109,21 @@ async def test_what_stands_is_what_was_told() -> None:
 async def test_a_device_is_wanted_by_name_label_or_number(
     patterns: tuple[str, ...], wanted: bool
 ) -> None:
-    outbox = Outbox(patterns)
+    outbox = Outbox(patterns, Settings())
     assert outbox.wants(tracked()) is wanted
     await outbox.tell(tracked(), [RENAMED])
     assert len(outbox._first) == wanted
 
 
 async def test_a_rename_away_is_told_to_whom_the_old_name_was_wanted() -> None:
-    outbox = Outbox(("old-*",))
+    outbox = Outbox(("old-*",), Settings())
     await outbox.tell(tracked("new"), [RENAMED], old_name="old-vol")
     await outbox.tell(tracked("new"), [RENAMED])
     assert len(outbox._first) == 1
 
 
 async def test_what_stood_on_a_device_that_is_gone() -> None:
-    outbox = Outbox(())
+    outbox = Outbox((), Settings())
     device = tracked()
     before = Condition(
         type="raid.leg-failed",
@@ -141,7 +141,7 @@ async def test_what_stood_on_a_device_that_is_gone() -> None:
 
 
 async def test_a_failing_control_node_is_told_once() -> None:
-    outbox = Outbox(())
+    outbox = Outbox((), Settings())
     await outbox.control_works()
     for _ in range(3):
         await outbox.control_failing(OSError("no"))
@@ -153,8 +153,24 @@ async def test_a_failing_control_node_is_told_once() -> None:
     ]
 
 
+async def test_that_the_control_node_fails_goes_by_its_settings_too() -> None:
+    def chosen(**how: str) -> Settings:
+        return Settings.model_validate({"conditions": {"dmwatch.control-failing": how}})
+
+    outbox = Outbox((), chosen(after="1h"))
+    await outbox.control_failing(OSError("no"))
+    assert list(outbox.standing_itself()) == []
+    outbox.adopt(chosen(remind_every="100ms"))
+    await outbox.control_failing(OSError("no"))
+    assert [c.type for c in outbox.standing_itself()] == ["dmwatch.control-failing"]
+    await outbox.control_failing(OSError("no"))
+    await asyncio.sleep(0.11)
+    await outbox.control_failing(OSError("no"))
+    assert [e.state for e in outbox._first] == ["raised", "reminder"]
+
+
 async def test_what_ends_the_watch_is_raised_where_events_are_read() -> None:
-    outbox = Outbox(())
+    outbox = Outbox((), Settings())
     outbox.started()
     await outbox.tell(tracked(), [RENAMED])
     await outbox.fail(RuntimeError("over"))
