@@ -321,10 +321,15 @@ class Gauges:
         """Remember the rung that stood when an earlier watcher ended."""
         self._rungs[(type_, key)] = at
 
-    def gauge(self, gauge: Gauge, row: GaugeType) -> tuple[Rung, float] | None:
-        """The rung that a gauge stands on, and its share in percent; None below all rungs."""
+    def gauge(
+        self, gauge: Gauge, row: GaugeType, ruled: tuple[Rung, ...] | None = None
+    ) -> tuple[Rung, float] | None:
+        """The rung that a gauge stands on, and its share in percent; None below all rungs.
+
+        `ruled`: the rungs that a rule has for this device.
+        """
         settings = self._settings.condition(gauge.type)
-        chosen = settings.rung_tuple()
+        chosen = settings.rung_tuple() if ruled is None else ruled
         rungs = row.rungs if chosen is None else chosen
         margin = row.hysteresis if settings.hysteresis is None else settings.hysteresis
         key = (gauge.type, gauge.key)

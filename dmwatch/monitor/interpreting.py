@@ -13,6 +13,7 @@ from dmwatch.monitor import faults
 from dmwatch.monitor.conditions import TABLE, Found, Gauges, Look, Scope, essence, row_of
 from dmwatch.monitor.device_rows import ERROR_TARGET, STATUS_UNREADABLE, found, of_record
 from dmwatch.monitor.reading import Raw
+from dmwatch.monitor.rules import Ruling
 from dmwatch.names import printable
 from dmwatch.severity import Severity
 from dmwatch.table import TargetLine
@@ -50,6 +51,19 @@ class LineSeen:
     def scope(self) -> Scope:
         """Where its conditions belong."""
         return int(self.seen.start), self.seen.type
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """What a reading is held against.
+
+    Attributes:
+        gauges: what gauges, progress and counters were before.
+        ruling: on which rungs a usage stands.
+    """
+
+    gauges: Gauges
+    ruling: Ruling
 
 
 def see(raw: Raw) -> tuple[LineSeen, ...] | None:
@@ -105,8 +119,9 @@ def not_understood(seen: Seen, error: Exception) -> Found:
     return replace(item, key=str(start), scope=(start, seen.type), target=printable(seen.type))
 
 
-def look(info: DeviceInfo, lines: tuple[LineSeen, ...] | None, gauges: Gauges, now: float) -> Look:
+def look(info: DeviceInfo, lines: tuple[LineSeen, ...] | None, memory: Memory, now: float) -> Look:
     """What one reading shows: the conditions, and which part of the device they were sought in."""
+    gauges = memory.gauges
     seen = lines or ()
     readable = [line for line in seen if not line.unreadable]
     observed = [_observed(line, prefix) for line, prefix in _prefixed(readable, seen)]
@@ -115,7 +130,7 @@ def look(info: DeviceInfo, lines: tuple[LineSeen, ...] | None, gauges: Gauges, n
         gauges.forget_progress(item for each in observed for item in each.observation.progress)
     items = [*of_record(info), *_of_table(seen)]
     for each in observed:
-        items.extend(_of_line(each, gauges, now))
+        items.extend(_of_line(each, memory, now))
     scopes = [line.scope for line in readable]
     return Look(
         found=_unique(items),
@@ -189,19 +204,19 @@ def _keyed(items: tuple[_Item, ...], prefix: str) -> tuple[_Item, ...]:
     )
 
 
-def _of_line(seen: _Observed, gauges: Gauges, now: float) -> Iterator[Found]:
+def _of_line(seen: _Observed, memory: Memory, now: float) -> Iterator[Found]:
     kind = seen.line.seen.type
-    for item in _all(find(kind), seen.observation, gauges, now):
+    for item in _all(find(kind), seen.observation, memory, now):
         yield replace(item, scope=seen.line.scope, target=kind)
 
 
-def _all(target: Target, observation: Observation, gauges: Gauges, now: float) -> Iterator[Found]:
+def _all(target: Target, observation: Observation, memory: Memory, now: float) -> Iterator[Found]:
     yield from (_finding(target, item) for item in observation.findings)
     for gauge in observation.gauges:
         row = row_of(target.conditions, gauge.type)
-        if isinstance(row, GaugeType) and (usage := _usage(gauge, row, gauges)):
+        if isinstance(row, GaugeType) and (usage := _usage(gauge, row, memory, target.type)):
             yield usage
-    yield from _moving(target, observation, gauges, now)
+    yield from _moving(target, observation, memory.gauges, now)
 
 
 def _finding(target: Target, item: Finding) -> Found:
@@ -220,8 +235,8 @@ def _finding(target: Target, item: Finding) -> Found:
     )
 
 
-def _usage(gauge: Gauge, row: GaugeType, gauges: Gauges) -> Found | None:
-    reached = gauges.gauge(gauge, row)
+def _usage(gauge: Gauge, row: GaugeType, memory: Memory, target: str) -> Found | None:
+    reached = memory.gauges.gauge(gauge, row, memory.ruling.rungs(gauge.type, target))
     if reached is None:
         return None
     rung, percent = reached

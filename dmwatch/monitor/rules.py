@@ -1,4 +1,4 @@
-"""What an operator does not want to be told, or wants told as more or less severe."""
+"""What an operator does not want to be told, or wants told otherwise, of these and those."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from datetime import datetime
 from dmwatch.monitor.conditions import Look
 from dmwatch.monitor.settings import Action, Rule
 from dmwatch.severity import Severity
+from dmwatch.targets.catalogue import Rung
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +35,19 @@ class Ruling:
 
     def severity(self, type_: str, target: str | None, severity: Severity) -> Severity | None:
         """With which severity something is told; None where it is not."""
-        for rule in self.rules:
-            if rule.matches(self.names, self.uuid, target or "", type_):
-                if rule.action is Action.IGNORE:
-                    return None
-                return rule.severity or severity
-        return severity
+        rule = self._first(type_, target)
+        if rule is None:
+            return severity
+        return None if rule.action is Action.IGNORE else rule.severity or severity
+
+    def rungs(self, type_: str, target: str) -> tuple[Rung, ...] | None:
+        """On which rungs a usage stands here; None where it stands on the usual ones."""
+        rule = self._first(type_, target)
+        return None if rule is None else rule.rung_tuple()
+
+    def _first(self, type_: str, target: str | None) -> Rule | None:
+        matching = (r for r in self.rules if r.matches(self.names, self.uuid, target or "", type_))
+        return next(matching, None)
 
     def look(self, look: Look) -> Look:
         """A look as the rules leave it."""

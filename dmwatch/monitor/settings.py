@@ -82,16 +82,12 @@ class ConditionSettings(_Model):
 
     @model_validator(mode="after")
     def _rungs_rise(self) -> ConditionSettings:
-        steps = [rung.at for rung in self.rungs or ()]
-        if steps != sorted(set(steps)):
-            raise ValueError("rungs must rise")
+        _check_rise(self.rungs)
         return self
 
     def rung_tuple(self) -> tuple[Rung, ...] | None:
         """The rungs as targets have them, or None where the target's own hold."""
-        if self.rungs is None:
-            return None
-        return tuple(Rung(rung.at, rung.severity) for rung in self.rungs)
+        return _as_targets_have(self.rungs)
 
 
 class Action(StrEnum):
@@ -101,7 +97,7 @@ class Action(StrEnum):
 
 
 class Rule(_Model):
-    """`[[rules]]`: what shall not be told, or told as more or less severe. The first match wins."""
+    """`[[rules]]`: what shall not be told, or told otherwise. The first match wins."""
 
     device: str = Field(default="*", description="glob: name, label or number")
     uuid: str = Field(default="*", description="glob: uuid; a device without one has an empty one")
@@ -109,6 +105,10 @@ class Rule(_Model):
     type: str = Field(default="*", description="glob: type of event")
     action: Action | None = Field(default=None, description='"ignore"')
     severity: Severity | None = Field(default=None, description="told with this severity")
+    rungs: tuple[RungSettings, ...] | None = Field(
+        default=None,
+        description="in place of all others, where the type names usage conditions; empty: off",
+    )
     until: AwareDatetime | None = Field(
         default=None, description="the rule holds until then: a maintenance window"
     )
@@ -123,9 +123,14 @@ class Rule(_Model):
 
     @model_validator(mode="after")
     def _does_one_thing(self) -> Rule:
-        if (self.action is None) == (self.severity is None):
-            raise ValueError('a rule has either action = "ignore" or a severity')
+        if sum(each is not None for each in (self.action, self.severity, self.rungs)) != 1:
+            raise ValueError('a rule has either action = "ignore" or a severity or rungs')
+        _check_rise(self.rungs)
         return self
+
+    def rung_tuple(self) -> tuple[Rung, ...] | None:
+        """The rungs as targets have them, or None where it is about something else."""
+        return _as_targets_have(self.rungs)
 
     def holds(self, now: datetime) -> bool:
         """Say whether its window is still open."""
@@ -150,11 +155,14 @@ class Settings(_Model):
 
     @model_validator(mode="after")
     def _types_exist(self) -> Settings:
-        if self.conditions:
+        with_rungs = [rule for rule in self.rules if rule.rungs is not None]
+        if self.conditions or with_rungs:
             # the catalogue needs the conditions, which need these settings
             from dmwatch.monitor.catalogue import event_types  # noqa: PLC0415
 
             _check_types(self.conditions, event_types())
+            for rule in with_rungs:
+                _check_usage(rule, event_types())
         return self
 
     def window_ends(self, now: datetime) -> float | None:
@@ -176,6 +184,26 @@ def _check_types(
             raise ValueError(f"there is no condition {name!r}")
         if not row.rungs and (chosen.rungs is not None or chosen.hysteresis is not None):
             raise ValueError(f"{name} is no usage condition: it has neither rungs nor hysteresis")
+
+
+def _check_usage(rule: Rule, known: Mapping[str, EventType]) -> None:
+    # else it would be the first match of what has no rungs, and keep later rules from it
+    named = [row for row in known.values() if fnmatchcase(row.type, rule.type)]
+    if not named:
+        raise ValueError(f"there is no condition {rule.type!r}")
+    for row in named:
+        if not row.rungs:
+            raise ValueError(f"rungs are for usage conditions: {rule.type!r} names {row.type} too")
+
+
+def _check_rise(rungs: tuple[RungSettings, ...] | None) -> None:
+    steps = [rung.at for rung in rungs or ()]
+    if steps != sorted(set(steps)):
+        raise ValueError("rungs must rise")
+
+
+def _as_targets_have(rungs: tuple[RungSettings, ...] | None) -> tuple[Rung, ...] | None:
+    return None if rungs is None else tuple(Rung(rung.at, rung.severity) for rung in rungs)
 
 
 _DEFAULT = ConditionSettings()

@@ -24,7 +24,7 @@ from dmwatch.monitor.device_rows import (
     found,
     scope_of,
 )
-from dmwatch.monitor.interpreting import LineSeen, look, not_understood, see
+from dmwatch.monitor.interpreting import LineSeen, Memory, look, not_understood, see
 from dmwatch.monitor.reading import Raw, Wish
 from dmwatch.monitor.rules import Ruling
 from dmwatch.monitor.settings import Settings
@@ -286,7 +286,7 @@ class Tracked:
     ) -> list[Told]:
         """Take a reading: give what it tells that was not told before."""
         seen = see(raw)
-        shown = look(raw.info, seen, self.gauges, now)
+        shown = look(raw.info, seen, Memory(self.gauges, ruling), now)
         moments: list[Happened] = []
         if seen is not None:
             self.failed = False

@@ -46,6 +46,7 @@ HANDLERS = """
 _RUNGS = '[{ at = 70, severity = "notice" }, { at = 85, severity = "error" }]'
 _CHOSEN = {
     "ConditionSettings.rungs": _RUNGS,
+    "Rule.rungs": _RUNGS,
     "ConditionSettings.hysteresis": "2",
     "ConditionSettings.after": '"0s"',
     "ConditionSettings.remind_every": '"6h"',
@@ -66,7 +67,7 @@ _CHOSEN = {
     "ExecSettings.environment": '{ SITE = "north" }',
 }
 """What the example shows where there is no default, or a better thing to show."""
-_EXCLUDED = {"Rule.severity"}
+_EXCLUDED = {"Rule.severity", "Rule.rungs"}
 
 
 def document() -> str:

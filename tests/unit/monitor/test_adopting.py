@@ -46,6 +46,24 @@ async def test_a_rule_that_ignores_clears_what_stood_and_its_end_raises_it_again
         await watched.wait(USAGE, count=2, state=State.RAISED)
 
 
+async def test_a_rule_has_rungs_for_some_devices(
+    pool: FakeKernel, watch: Any, choose: Any, line: Any
+) -> None:
+    status = "0 10/1024 416/512 - rw discard_passdown queue_if_no_space - 1024"
+    pool.add("scratch", line("thin-pool", "254:2 254:3 128 0 0"), status=[status])
+    rungs = [{"at": 50, "severity": "error"}]
+    async with watch(pool, chosen=choose()) as watched:
+        await watched.wait(USAGE, count=2)
+        watched.watcher.adopt(choose(rules=[{"device": "scr*", "type": USAGE, "rungs": rungs}]))
+        event = await watched.wait(USAGE, state=State.CHANGED)
+        assert (event.device.name, event.severity) == ("scratch", Severity.ERROR)
+        assert event.data["rung"] == 50
+        watched.watcher.adopt(choose(rules=[{"device": "scr*", "type": USAGE, "rungs": []}]))
+        event = await watched.wait(USAGE, state=State.CLEARED)
+        await watched.settle()
+        assert [c.device.name for c in watched.watcher.conditions()] == ["pool"]
+
+
 async def test_a_shorter_heartbeat_holds_at_once(pool: FakeKernel, watch: Any, choose: Any) -> None:
     async with watch(pool, chosen=choose()) as watched:
         watched.watcher.adopt(choose(heartbeat=0.1))

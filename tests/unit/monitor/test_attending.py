@@ -31,7 +31,7 @@ class Attended:
         self.kernel = kernel
         self.settings = settings
         self.dm = DeviceMapper(kernel.open())
-        self.outbox = Outbox(())
+        self.outbox = Outbox((), settings)
         self.after: list[tuple[str, bool]] = []
         self.attendant = Attendant(self.dm, settings, self.outbox, kernel.diskseq, self._after)
 

@@ -7,8 +7,9 @@ import pytest
 from dmwatch import TargetLine
 from dmwatch.dm import DeviceMapper
 from dmwatch.monitor.conditions import TABLE, Found, Gauges, Look
-from dmwatch.monitor.interpreting import look, see
+from dmwatch.monitor.interpreting import Memory, look, see
 from dmwatch.monitor.reading import Raw, Wish, read
+from dmwatch.monitor.rules import Ruling
 from dmwatch.monitor.settings import Settings
 from dmwatch.severity import Severity
 from dmwatch.targets.snapshot import SnapshotOverflow
@@ -18,6 +19,7 @@ STRIPED = "2 128 254:0 0 254:1 0"
 WELL, BROKEN = "2 254:0 254:1 1 AA", "2 254:0 254:1 1 AD"
 RESYNC = "raid1 2 aa 6528/32768 resync 0 0 -"
 RAID = "raid1 3 0 region_size 1024 2 254:0 254:1 254:2 254:3"
+NONE = Ruling((), (), "")
 MPATH = "2 queue_mode bio 0 1 1 round-robin 0 1 1 254:0 1 "
 
 
@@ -41,7 +43,7 @@ class Device:
 
     def look(self, now: float = 0.0, *, table: bool = True) -> Look:
         raw = self.read(table=table)
-        return look(raw.info, see(raw), self.gauges, now)
+        return look(raw.info, see(raw), Memory(self.gauges, NONE), now)
 
     def keys(self, now: float = 0.0) -> list[tuple[str, str | None]]:
         return sorted((item.id for item in self.look(now).found), key=str)
@@ -143,7 +145,7 @@ def test_a_record_covers_the_device_alone(kernel: FakeKernel, device: Device) ->
     device.put(("error", "", ""))
     kernel.dm.suspend("vol")
     raw = read(device.dm, kernel.device("vol").number, Wish(status=False))
-    found = look(raw.info, see(raw), device.gauges, 0.0)
+    found = look(raw.info, see(raw), Memory(device.gauges, NONE), 0.0)
     assert [item.type for item in found.found] == ["device.suspended"]
     assert found.covered == {None}
     assert found.lines is None

@@ -9,6 +9,7 @@ from dmwatch.monitor.conditions import Found, Look
 from dmwatch.monitor.rules import Ruling
 from dmwatch.monitor.settings import Rule, Settings
 from dmwatch.severity import Severity
+from dmwatch.targets.catalogue import Rung
 
 NOW = datetime(2026, 12, 1, 6, 0, tzinfo=UTC)
 NAMES = ("vg--x-pool", "vg-x/pool", "253:7")
@@ -61,6 +62,18 @@ def test_the_first_match_wins() -> None:
     keep, drop = {"device": "vg*", "severity": "error"}, {"action": "ignore"}
     assert told(keep, drop) is Severity.ERROR
     assert told(drop, keep) is None
+
+
+def test_rungs_for_some_devices() -> None:
+    lower = {"type": "*usage", "device": "vg*", "rungs": [{"at": 50, "severity": "error"}]}
+    found = ruling(lower)
+    assert found.rungs("thin-pool.data-usage", "thin-pool") == (Rung(50, Severity.ERROR),)
+    assert found.rungs("cache.dirty", "cache") is None
+    assert ruling(lower | {"device": "other"}).rungs("thin-pool.data-usage", "thin-pool") is None
+    # what stands on them is told as they say
+    assert told(lower, {"action": "ignore"}) is Severity.WARNING
+    keep = {"type": "thin-pool.data-usage", "severity": "notice"}
+    assert ruling(keep, lower).rungs("thin-pool.data-usage", "thin-pool") is None
 
 
 def test_without_a_rule_everything_is_told_as_it_is() -> None:

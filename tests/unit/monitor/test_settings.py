@@ -94,9 +94,42 @@ def test_rungs_must_rise(steps: tuple[int, int]) -> None:
     assert "rungs must rise" in fault(conditions={"vdo.usage": {"rungs": rungs}})
 
 
-@pytest.mark.parametrize("rule", [{}, {"action": "ignore", "severity": "notice"}])
+@pytest.mark.parametrize(
+    "rule",
+    [
+        {},
+        {"action": "ignore", "severity": "notice"},
+        {"severity": "notice", "rungs": []},
+        {"action": "ignore", "rungs": []},
+    ],
+)
 def test_a_rule_does_exactly_one_thing(rule: dict[str, Any]) -> None:
-    assert 'either action = "ignore" or a severity' in fault(rules=[rule])
+    text = fault(rules=[{"type": "thin-pool.data-usage"} | rule])
+    assert 'either action = "ignore" or a severity or rungs' in text
+
+
+@pytest.mark.parametrize(
+    ("type_", "said"),
+    [
+        ("*", "rungs are for usage conditions: '*' names device.suspended too"),
+        ("thin-pool.*", "rungs are for usage conditions: 'thin-pool.*' names thin-pool.out-of"),
+        ("thin-pool.data-usge", "there is no condition 'thin-pool.data-usge'"),
+    ],
+)
+def test_a_rule_with_rungs_names_usage_conditions_only(type_: str, said: str) -> None:
+    assert said in fault(rules=[{"type": type_, "rungs": []}])
+
+
+def test_rungs_of_a_rule_must_rise() -> None:
+    rungs = [{"at": 90, "severity": "error"}, {"at": 80, "severity": "error"}]
+    assert "rungs must rise" in fault(rules=[{"type": "*.data-usage", "rungs": rungs}])
+
+
+@pytest.mark.parametrize("type_", ["thin-pool.data-usage", "*usage", "cache.dirty", "*.dirty"])
+def test_a_rule_can_have_rungs(type_: str) -> None:
+    rungs = [{"at": 50, "severity": "error"}]
+    chosen = Settings.model_validate({"rules": [{"type": type_, "rungs": rungs}]})
+    assert chosen.rules[0].rung_tuple() == (Rung(50, Severity.ERROR),)
 
 
 @pytest.mark.parametrize(
