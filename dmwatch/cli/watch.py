@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import signal
 import sys
+import threading
+from contextlib import suppress
 from pathlib import Path
+from types import FrameType
+from typing import NoReturn
 
 import click
 
+from dmwatch.cli.failure import FAILED
 from dmwatch.cli.looking import refuse_absent
 from dmwatch.cli.output import COLOURS, coloured, print_line
 from dmwatch.events import Event
@@ -17,6 +23,8 @@ from dmwatch.monitor import Watcher
 from dmwatch.monitor.settings import Settings
 from dmwatch.names import printable
 
+PATIENCE = 2.0
+"""Seconds after which a write that does not get on is given up, twice over, once a signal came."""
 _SECONDS = re.compile(r"[0-9]{1,12}(\.[0-9]{0,12})?|\.[0-9]{1,12}")
 
 
@@ -68,12 +76,68 @@ async def _watch(
     watching: Watcher, *, as_json: bool, initial: bool, duration: float | None
 ) -> None:
     loop = asyncio.get_running_loop()
-    stop = asyncio.Event()
+    stop, writing = asyncio.Event(), _Writing()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
+        # a write that nobody reads holds the loop up; this is called all the same
+        signal.signal(number, writing.limit)
+    try:
+        await _watch_until(
+            stop, watching, writing, as_json=as_json, initial=initial, duration=duration
+        )
+    finally:
+        writing.over.set()
+
+
+class _Writing:
+    """What is being written; once a signal has come no write may stand still.
+
+    Attributes:
+        over: nothing more is written.
+    """
+
+    def __init__(self) -> None:
+        self.over = threading.Event()
+        self._steps = 0  # odd while something is being written
+        self._guard = threading.Thread(target=self._watch, daemon=True)
+
+    def line(self, text: str) -> None:
+        """Print a line."""
+        self._steps += 1
+        print_line(text)
+        self._steps += 1
+
+    def limit(self, _number: int, _frame: FrameType | None) -> None:
+        """A signal has come."""
+        if self._guard.ident is None:
+            self._guard.start()
+
+    def _watch(self) -> None:
+        before = None
+        while not self.over.wait(PATIENCE):
+            if self._steps % 2 and self._steps == before:
+                _leave()
+            before = self._steps
+
+
+def _leave() -> NoReturn:
+    with suppress(OSError):
+        os.write(2, b"dmwatch: the output cannot be written: nobody reads it\n")
+    os._exit(FAILED)
+
+
+async def _watch_until(
+    stop: asyncio.Event,
+    watching: Watcher,
+    writing: _Writing,
+    *,
+    as_json: bool,
+    initial: bool,
+    duration: float | None,
+) -> None:
     async with watching as watcher:
         print(f"watching {watcher.count} devices", file=sys.stderr, flush=True)  # noqa: T201
-        printing = asyncio.create_task(_print(watcher, as_json=as_json, initial=initial))
+        printing = asyncio.create_task(_print(watcher, writing, as_json=as_json, initial=initial))
         stopping = asyncio.create_task(stop.wait())
         await asyncio.wait(
             [printing, stopping], timeout=duration, return_when=asyncio.FIRST_COMPLETED
@@ -84,14 +148,14 @@ async def _watch(
         printing.cancel()
 
 
-async def _print(watcher: Watcher, *, as_json: bool, initial: bool) -> None:
+async def _print(watcher: Watcher, writing: _Writing, *, as_json: bool, initial: bool) -> None:
     async for event in watcher:
         if event.initial and not initial:
             continue
         if as_json:
-            print_line(event.json_line())
+            writing.line(event.json_line())
         elif event.type != "dmwatch.heartbeat":
-            print_line(text_line(event))
+            writing.line(text_line(event))
 
 
 def text_line(event: Event, *, dated: bool = False) -> str:

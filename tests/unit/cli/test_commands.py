@@ -26,7 +26,7 @@ from dmwatch.table import TargetLine
 from dmwatch.testing import FakeKernel
 kernel = FakeKernel()
 for number in range({devices}):
-    kernel.add(f"device-{{number}}-\\u00fc", TargetLine(0, 8, "zero"))
+    kernel.add(f"device-{{number}}-\\u00fc", TargetLine(0, 8, "{kind}"))
 device_mapper.Control = kernel.open
 if {hang}:
     kernel.hang(Command.TABLE_STATUS)
@@ -44,9 +44,14 @@ main()
 
 @contextmanager
 def child(
-    *arguments: str, devices: int = 1, hang: bool = False, events: bool = True, **more: Any
+    *arguments: str,
+    devices: int = 1,
+    kind: str = "zero",
+    hang: bool = False,
+    events: bool = True,
+    **more: Any,
 ) -> Iterator[subprocess.Popen[str]]:
-    code = CHILD.format(devices=devices, hang=hang, events=events)
+    code = CHILD.format(devices=devices, kind=kind, hang=hang, events=events)
     with subprocess.Popen(
         [sys.executable, "-c", code, *arguments],
         **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, **more},
@@ -142,6 +147,25 @@ def test_a_signal_ends_watch_quietly_and_with_everything_written(
         assert process.wait(timeout=30) == 0
         assert process.stderr.read() == ""
     assert out.read_text().endswith("}\n")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("late", [True, False])
+def test_a_signal_ends_watch_also_while_its_reader_stands_still(
+    number: signal.Signals, late: bool
+) -> None:
+    # more than a pipe holds
+    with child("watch", "--json", devices=400, kind="error", events=False) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert process.stderr.readline() == "watching 400 devices\n"
+        time.sleep(1)
+        process.send_signal(number)
+        if late:
+            assert len(process.stdout.readlines()) == 400
+        assert process.wait(timeout=20) == (0 if late else 1)
+        said = "" if late else "dmwatch: the output cannot be written: nobody reads it\n"
+        assert process.stderr.read() == said
 
 
 def test_ctrl_c_ends_a_command_that_hangs_without_a_traceback() -> None:
