@@ -235,12 +235,17 @@ class Tracked:
         taken.anew |= owed.anew
         taken.uevents.extendleft(reversed(owed.uevents))
         taken.resumes += owed.resumes
+        taken.explained |= owed.explained
         return taken
 
     def owe(self, taken: Inbox, *, anew: bool = False) -> None:
         """Keep for the next look what this one did not come to: it read no status."""
         self._owed = Inbox(
-            table=taken.table, anew=anew, uevents=taken.uevents, resumes=taken.resumes
+            table=taken.table,
+            anew=anew,
+            explained=taken.explained,
+            uevents=taken.uevents,
+            resumes=taken.resumes,
         )
 
     def poll_after(self) -> float | None:
@@ -294,12 +299,13 @@ class Tracked:
             moments, obscure = self._between(seen, taken)
             shown = replace(shown, found=(*shown.found, *obscure))
             self.lines = seen
+            # of the record alone it would hide that the status has moved on
+            self.event_nr = raw.info.event_nr
         resumed = self._resumed(raw, taken.resumes, now)
         # a swapped table says that it was resumed
         if not any(item.moment.type == "device.table-changed" for item in moments):
             moments = [*resumed, *moments]
         self.pools = self.pools if raw.deps is None else raw.deps
-        self.event_nr = raw.info.event_nr
         return [*self._steps(shown, ruling, now, initial=initial), *moments]
 
     def _steps(self, shown: Look, ruling: Ruling, now: float, *, initial: bool) -> list[Told]:

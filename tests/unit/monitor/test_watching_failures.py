@@ -203,3 +203,18 @@ class TestEra:
             assert kernel.count(Command.TABLE_STATUS) == 0
             kernel.dm.resume("era")
             assert await watched.wait("era.unreadable", state="raised")
+
+
+async def test_an_event_that_a_look_at_the_record_came_across_is_still_read(
+    kernel: FakeKernel, watch: Fixture, choose: Fixture
+) -> None:
+    kernel.add("vol", STRIPED, status=[WELL])
+    async with watch(kernel, chosen=choose(heartbeat=0.1)) as watched:
+
+        def fail() -> None:
+            kernel.set_status("vol", 0, BROKEN)
+            kernel.raise_event("vol")
+
+        kernel.before(Command.DEV_STATUS, fail, device="vol")
+        await watched.wait("striped.leg-failed", event_nr=1)
+        assert watched.all("device.event") == []
