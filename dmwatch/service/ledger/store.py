@@ -306,9 +306,9 @@ def connect_read_only(path: Path, *, alone: bool = False) -> sqlite3.Connection:
     connection = _connect(path)
     try:
         connection.execute("select * from sqlite_schema").fetchone()
-    except sqlite3.OperationalError as error:
+    except sqlite3.Error as error:
         connection.close()
-        if error_code(error) == sqlite3.SQLITE_BUSY:
+        if error_code(error) in _DAMAGED | {sqlite3.SQLITE_BUSY}:
             raise
         # It may be that SQLite cannot write what it keeps of the log in a third file, as nothing
         # can be written there: that can be kept in memory, without the locks that nobody holds.
