@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 
 import click
+from pydantic import ValidationError
 
 from dmwatch.cli import coverage
 from dmwatch.cli.asking import answer
 from dmwatch.cli.looking import is_meant, refuse_absent, refuse_unknown
 from dmwatch.cli.output import COLOURS, coloured, print_json, print_line
+from dmwatch.errors import DmwatchError
 from dmwatch.events import Condition, DeviceRef
 from dmwatch.monitor import Watcher
 
@@ -41,7 +43,14 @@ def _told(devices: tuple[str, ...]) -> list[Condition] | None:
         refuse_absent(devices)
         return None
     _refuse_unwatched(devices)
-    found = [Condition.model_validate(condition) for condition in said["conditions"]]
+    try:
+        found = [Condition.model_validate(condition) for condition in said["conditions"]]
+    except ValidationError:
+        raise DmwatchError(
+            "the daemon's answer cannot be read",
+            because="the daemon is of another version than this command",
+            hint="systemctl restart dmwatch",
+        ) from None
     return [condition for condition in found if is_meant(_names(condition.device), devices)]
 
 

@@ -539,6 +539,17 @@ def test_a_daemon_that_answers_with_an_error_is_told_and_not_trusted(
     assert ran.err.startswith("the daemon does not say: the daemon failed: see its log\n")
 
 
+def test_a_daemon_of_another_version_is_told(
+    daemon: Daemon, dmwatch: Dmwatch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    newer = FIRST.model_dump(mode="json") | {"a_key_of_later": 1}
+    monkeypatch.setitem(ANSWERS, "conditions", {"conditions": [newer]})
+    daemon.start()
+    ran = dmwatch("conditions")
+    assert (ran.code, ran.out) == (1, "")
+    assert ran.err.startswith("dmwatch: the daemon's answer cannot be read\n  most likely because")
+
+
 def test_a_socket_that_nobody_serves_is_no_daemon(
     daemon: Daemon, kernel: FakeKernel, dmwatch: Dmwatch
 ) -> None:
