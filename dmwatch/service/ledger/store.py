@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
+from itertools import takewhile
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -164,21 +165,18 @@ class Store:
         """
         oldest = int((time.time() - keep) * 1e6)
         with self._transaction() as connection:
-            rows = connection.execute(
-                "delete from events where position in"
-                " (select position from events where time < ? limit ?)",
-                (oldest, TRIM_ROWS),
-            ).rowcount
-            if rows == 0:
-                rows = connection.execute(
-                    "delete from events where position in"
-                    " (select position from events order by position limit ?)",
-                    (min(TRIM_ROWS, _too_many(connection, size)),),
-                ).rowcount
+            found = connection.execute(
+                "select position, time from events order by position limit ?", (TRIM_ROWS,)
+            ).fetchall()
+            # no hole is made for what was told while the clock was wrong: it goes in its turn
+            old = sum(1 for _ in takewhile(lambda row: row[1] < oldest, found))
+            count = old or min(len(found), _too_many(connection, size))
+            if count:
+                connection.execute("delete from events where position <= ?", (found[count - 1][0],))
         # a script: it has to be stepped to its end, and gives no rows that could be fetched
         with self._turn, self._noting_damage():
             connection.executescript(f"pragma incremental_vacuum({TRIM_ROWS})")
-        return rows > 0
+        return count > 0
 
     def forget_cursors(self, known: Sequence[str]) -> None:
         """Forget handlers that are not configured any more."""

@@ -162,6 +162,12 @@ class Life:
             await self.ledger.tell(one)
         await self.ledger.flush()
 
+    def asked(self, query: str) -> list[tuple[Any, ...]]:
+        """What the journal has now; a copy of a file that is being written may be torn."""
+        with self.disk.borrowed() as connection:
+            assert connection is not None
+            return connection.execute(query).fetchall()
+
     async def owed(self, handler: str) -> list[Entry]:
         return [entry async for entry in self.ledger.backlog(handler)]
 

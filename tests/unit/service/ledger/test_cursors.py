@@ -75,7 +75,7 @@ async def test_cursors_are_written_soon_though_nothing_is_told(
     async with live() as life:
         await life.tell(*say.events(5))
         life.ledger.cursor("log", 4)
-        await until(lambda: rows("select * from cursors") == [("log", 4)])
+        await until(lambda: life.asked("select * from cursors") == [("log", 4)])
 
 
 async def test_a_handler_that_is_configured_no_more_is_forgotten(
@@ -87,7 +87,7 @@ async def test_a_handler_that_is_configured_no_more_is_forgotten(
         life.ledger.cursor("pager", 4)
     async with live() as life:
         assert len(await life.owed("log")) == 1
-        await until(lambda: rows("select * from cursors") == [("log", 4)])
+        await until(lambda: life.asked("select * from cursors") == [("log", 4)])
 
 
 async def test_an_event_that_cannot_be_read_back_does_not_keep_the_others(

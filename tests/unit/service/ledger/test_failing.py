@@ -90,7 +90,7 @@ async def test_a_fault_of_ours_with_cursors_or_in_tidying_ends_neither(
         await life.tell(say.event("a").model_copy(update={"time": old}))
         assert life.summaries == ["a"]
         life.disk.trim = trim
-        await until(lambda: rows("select count(*) from events") == [(0,)])
+        await until(lambda: life.asked("select count(*) from events") == [(0,)])
 
 
 async def test_a_write_that_hangs_is_given_up_and_what_it_did_is_replaced(
