@@ -57,7 +57,7 @@ def fixed(text: str) -> str:
 
 def _time(text: str, now: datetime) -> datetime:
     try:
-        found = datetime.fromisoformat(text)
+        found = datetime.fromisoformat(text.upper())  # RFC 3339 knows t and z, too
     except ValueError:
         return now - timedelta(seconds=seconds(text))
     return found.astimezone(UTC)

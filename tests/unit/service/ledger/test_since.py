@@ -16,6 +16,7 @@ NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
     [
         ("0123456789ab-12", EventId("0123456789ab", 12)),
         ("2026-11-22T10:00:00Z", datetime(2026, 11, 22, 10, tzinfo=UTC)),
+        ("2026-11-22t10:00:00z", datetime(2026, 11, 22, 10, tzinfo=UTC)),
         ("2026-11-22T10:00:00.000001Z", datetime(2026, 11, 22, 10, 0, 0, 1, tzinfo=UTC)),
         ("2026-11-22T11:00:00+01:00", datetime(2026, 11, 22, 10, tzinfo=UTC)),
         ("2h", datetime(2026, 11, 22, 10, tzinfo=UTC)),
