@@ -10,6 +10,7 @@ import sys
 import threading
 from contextlib import suppress
 from pathlib import Path
+from queue import Empty, SimpleQueue
 from types import FrameType
 from typing import NoReturn
 
@@ -76,30 +77,32 @@ async def _watch(
     watching: Watcher, *, as_json: bool, initial: bool, duration: float | None
 ) -> None:
     loop = asyncio.get_running_loop()
-    stop, writing = asyncio.Event(), _Writing()
+    stop, writing = asyncio.Event(), _Writing(duration)
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-        # a write that nobody reads holds the loop up; this is called all the same
+        # called also while a write holds the loop up
         signal.signal(number, writing.limit)
     try:
         await _watch_until(
             stop, watching, writing, as_json=as_json, initial=initial, duration=duration
         )
     finally:
-        writing.over.set()
+        writing.end()
 
 
 class _Writing:
-    """What is being written; once a signal has come no write may stand still.
+    """What is being written; once it should end (a signal, the duration) no write may stand still.
 
-    Attributes:
-        over: nothing more is written.
+    The loop cannot see to that: a write holds it up.
     """
 
-    def __init__(self) -> None:
-        self.over = threading.Event()
+    def __init__(self, duration: float | None) -> None:
         self._steps = 0  # odd while something is being written
-        self._guard = threading.Thread(target=self._watch, daemon=True)
+        self._duration = duration if duration is None else min(duration, threading.TIMEOUT_MAX)
+        self._over = threading.Event()
+        # of all that wakes a thread only this can be used in a signal's handler
+        self._asked: SimpleQueue[None] = SimpleQueue()
+        threading.Thread(target=self._watch, daemon=True).start()
 
     def line(self, text: str) -> None:
         """Print a line."""
@@ -107,14 +110,20 @@ class _Writing:
         print_line(text)
         self._steps += 1
 
+    def end(self) -> None:
+        """Nothing more is written."""
+        self._over.set()
+        self._asked.put(None)
+
     def limit(self, _number: int, _frame: FrameType | None) -> None:
         """A signal has come."""
-        if self._guard.ident is None:
-            self._guard.start()
+        self._asked.put(None)
 
     def _watch(self) -> None:
+        with suppress(Empty):
+            self._asked.get(timeout=self._duration)
         before = None
-        while not self.over.wait(PATIENCE):
+        while not self._over.wait(PATIENCE):
             if self._steps % 2 and self._steps == before:
                 _leave()
             before = self._steps

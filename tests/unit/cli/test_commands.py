@@ -168,6 +168,15 @@ def test_a_signal_ends_watch_also_while_its_reader_stands_still(
         assert process.stderr.read() == said
 
 
+def test_a_duration_ends_watch_also_while_its_reader_stands_still() -> None:
+    arguments = ("watch", "--json", "--duration", "1")
+    with child(*arguments, devices=400, kind="error", events=False) as process:
+        assert process.stderr is not None
+        assert process.stderr.readline() == "watching 400 devices\n"
+        assert process.wait(timeout=20) == 1
+        assert process.stderr.read().startswith("dmwatch: the output cannot be written")
+
+
 def test_ctrl_c_ends_a_command_that_hangs_without_a_traceback() -> None:
     with child("ls", hang=True, events=False) as process:
         time.sleep(2)

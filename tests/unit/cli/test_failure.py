@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import errno
+import os
+import signal
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -50,6 +53,14 @@ def test_a_duration_is_a_plain_number_of_seconds(
     ran = dmwatch("watch", f"--duration={seconds}")
     assert (ran.code, ran.out) == (2, "")
     assert "is no number of seconds" in ran.err
+
+
+def test_a_duration_may_be_longer_than_any_thread_waits(
+    kernel: FakeKernel, dmwatch: Dmwatch, recwarn: pytest.WarningsRecorder
+) -> None:
+    threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()
+    assert dmwatch("watch", "--duration", "9" * 12).code == 0
+    assert not recwarn.list
 
 
 @pytest.mark.parametrize("seconds", ["0", "0.1", ".1", "0."])
