@@ -124,7 +124,9 @@ class Members:
             self._attend_unread(device)
         if device.event_nr != changed.after.event_nr:
             device.inbox.event_nr = changed.after.event_nr
-            device.inbox.table |= began_anew(changed)
+        # also where its status was read meanwhile, and so came with the new one's number
+        device.inbox.table |= began_anew(changed)
+        if device.inbox:
             self._attend(device)
 
     def _attend_unread(self, device: Tracked) -> None:
