@@ -199,7 +199,7 @@ async def play(rounds: list[list[Step]]) -> None:
 
 
 ROUNDS = st.lists(st.lists(STEPS, min_size=1, max_size=4), min_size=1, max_size=6)
-Playing = Callable[[list[list[Step]]], None]
+Playing = Callable[..., None]
 
 
 def playing(**more: Any) -> Playing:
