@@ -4,9 +4,10 @@
         data.create()
         pool.create()               # fails: data is removed again, the pool's error is raised
 
-Changes nest: the inner one undoes its own steps where it fails, the outer one all. The outermost
-waits for udev once, at its end. What cannot be undone is added to the error as a note; the first
-error is the one that is raised. Objects are part of it: `keep` puts one's attributes back.
+Changes nest: the inner one undoes its own steps where it fails, the outer one all; several threads
+may make inner ones at once, as `asyncio.to_thread` hands the outer one on. The outermost waits for
+udev once, at its end. What cannot be undone is added to the error as a note; the first error is the
+one that is raised. Objects are part of it: `keep` puts one's attributes back.
 
 A resume that is refused can leave its device suspended, with the old table or the new one. It is
 put back last, once what lies below is as it was: its old table may not fit until then.
@@ -21,7 +22,8 @@ import errno
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, replace
+from copy import copy
+from dataclasses import replace
 from functools import partial
 from typing import ParamSpec, Protocol
 
@@ -38,6 +40,7 @@ from dmwatch.devices.carrying import (
 )
 from dmwatch.devices.known import Known, look
 from dmwatch.devices.step import Step
+from dmwatch.devices.undoing import Ledger, not_undone, nothing, tell
 from dmwatch.dm import DeviceMapper
 from dmwatch.dm.udev import Udev
 from dmwatch.errors import CommandError, DeviceBusyError, DmwatchError, UdevError
@@ -60,20 +63,13 @@ class Named(Protocol):
     visibility: UdevFlags
 
 
-@dataclass(frozen=True, slots=True)
-class _Undo:
-    """What takes a step back, and of which device."""
-
-    name: str
-    carry_out: Callable[[], object]
-
-
 class Change:
     """The steps so far. Made by `changing`; its methods are the steps.
 
     Attributes:
         steps: what was sent, or would have been.
         dry: nothing is sent.
+        ledger: what is to be undone if it fails.
     """
 
     def __init__(self, udev: Udev, *, dry: bool = False) -> None:
@@ -82,10 +78,15 @@ class Change:
         self.cookie = udev.cookie()
         self._kernel = Carrier(self.cookie)
         self._made: set[str] = set()
-        self._undo: list[_Undo] = []
-        self._last: dict[_Undo, str] = {}
+        self.ledger = Ledger()
         self._cleared: set[str] = set()
         self._planned: dict[str, Known | None] = {}
+
+    def inner(self) -> Change:
+        """A change within this one: it shares all but what it has to undo itself."""
+        made = copy(self)
+        made.ledger = Ledger(self.ledger)
+        return made
 
     # Reading
 
@@ -107,11 +108,11 @@ class Change:
             for name, value in before.items():
                 setattr(thing, name, value)
 
-        self._undo.append(_Undo(getattr(thing, "name", ""), put_back))
+        self.ledger.add(getattr(thing, "name", ""), put_back)
 
     def otherwise(self, undo: Callable[[], object]) -> None:
         """Call this if a later step fails."""
-        self._undo.append(_Undo("", undo))
+        self.ledger.add("", undo)
 
     def settle(self, *names: str) -> None:
         """What was done to these devices stays, whatever fails later: they cannot go back.
@@ -121,9 +122,7 @@ class Change:
         """
         if self.dry:
             return
-        for_good = set(names) - self._made
-        # each keeps its place: marks count them
-        self._undo = [_Undo("", _nothing) if u.name in for_good else u for u in self._undo]
+        self.ledger.settle(set(names) - self._made)
 
     # Steps
 
@@ -133,7 +132,7 @@ class Change:
         if not self._plan(device, Step(Command.DEV_CREATE, name, uuid or "")):
             new = look(dm, name) is None
             undo = partial(self._kernel.unmake, dm, name, device.visibility)
-            self._do(name, lambda: dm.create(name, uuid), undo if new else _nothing)
+            self._do(name, lambda: dm.create(name, uuid), undo if new else nothing)
             self._made.add(name)
             return
         if self.look(device) is not None:
@@ -163,7 +162,7 @@ class Change:
             self._planned[name] = replace(before or Known(name), staged=None)
             self._cleared.add(name)
             return
-        undo = partial(restage, dm, before) if before else _nothing
+        undo = partial(restage, dm, before) if before else nothing
         self._do(name, lambda: clear(dm, name), undo)
 
     def resume(self, device: Named, flags: Flags = NO_FLAGS) -> None:
@@ -174,7 +173,7 @@ class Change:
             self._planned[name] = (before or Known(name)).resumed()
             return
         if before is None or name in self._made:
-            self._do(name, lambda: self._kernel.resume(dm, name, udev, flags), _nothing)
+            self._do(name, lambda: self._kernel.resume(dm, name, udev, flags), nothing)
             return
         undo = partial(self._kernel.unresume, dm, before, udev)
         try:
@@ -190,10 +189,10 @@ class Change:
         try:
             if cut_short(dm, before):
                 put_back = partial(self._kernel.put_back, dm, before, udev)
-                self._last[_Undo(before.name, put_back)] = ""
+                self.ledger.add_last(before.name, put_back)
                 restage(dm, before)
         except DmwatchError as failed:
-            error.add_note(_not_undone(failed))
+            tell(error, not_undone(failed))
 
     def suspend(self, device: Named, flags: Flags = NO_FLAGS) -> None:
         """DEV_SUSPEND with SUSPEND. Undone by a resume where it was not suspended."""
@@ -204,7 +203,7 @@ class Change:
             return
         undo = partial(self._kernel.resume, dm, name, udev)
         running = before is not None and not before.suspended
-        self._do(name, lambda: dm.suspend(name, flags=flags), undo if running else _nothing)
+        self._do(name, lambda: dm.suspend(name, flags=flags), undo if running else nothing)
 
     @contextmanager
     def paused(self, device: Named, flags: Flags = NO_FLAGS) -> Iterator[None]:
@@ -226,7 +225,7 @@ class Change:
             raise
         if not self.dry:
             # suspend and resume cancel out; what was done between can still be undone
-            del self._undo[-1], self._undo[mark]
+            del self.ledger.steps[-1], self.ledger.steps[mark]
 
     def rename(self, device: Named, new: str) -> None:
         """DEV_RENAME. Undone by the way back."""
@@ -263,7 +262,7 @@ class Change:
         if self._plan(device, Step(Command.DEV_REMOVE, name)):
             self._planned[name] = None
             return
-        undo = partial(self._kernel.remake, dm, before, udev) if before else _nothing
+        undo = partial(self._kernel.remake, dm, before, udev) if before else nothing
         self._do(name, lambda: self._kernel.remove(dm, name, udev, patience), undo)
 
     def message(
@@ -305,26 +304,20 @@ class Change:
 
     def _do(self, name: str, command: Callable[[], object], undo: Callable[[], object]) -> None:
         """Carry out a command; it is to be undone also where an interrupt came as it returned."""
-        self._undo.append(_Undo(name, undo))
+        self.ledger.add(name, undo)
         try:
             command()
         except (CommandError, UdevError):
-            self._undo.pop()  # refused: there is nothing to undo
+            self.ledger.steps.pop()  # refused: there is nothing to undo
             raise
 
     def mark(self) -> int:
         """Where we are, for `undo_to`."""
-        return len(self._undo)
+        return len(self.ledger.steps)
 
     def undo_to(self, mark: int, error: BaseException | None = None) -> None:
         """Undo everything since a mark, the last step first; all of it, whatever fails."""
-        while len(self._undo) > mark:
-            _tell(error, _carried_out(self._undo.pop()))
-        # what cannot be put back yet is tried again when more is undone
-        for step, told in list(self._last.items()):
-            self._last[step] = _carried_out(step)
-            _tell(error, self._last[step], instead_of=told)
-        self._last = {step: told for step, told in self._last.items() if told}
+        self.ledger.undo_to(mark, error)
 
 
 @contextmanager
@@ -339,26 +332,28 @@ def changing(udev: Udev | None = None) -> Iterator[Change]:
     """
     outer = _current.get()
     if outer is not None:
-        with _undone_if_it_fails(outer):
-            yield outer
+        inner = outer.inner()
+        try:
+            with _undone_if_it_fails(inner):
+                yield inner
+        finally:
+            outer.ledger.take_over(inner.ledger)
         return
     change = Change(udev or Udev())
-    token = _current.set(change)
-    try:
-        with change.cookie, _undone_if_it_fails(change):
-            yield change
-    finally:
-        _current.reset(token)
+    with change.cookie, _undone_if_it_fails(change):
+        yield change
 
 
 @contextmanager
 def _undone_if_it_fails(change: Change) -> Iterator[None]:
-    mark = change.mark()
+    token = _current.set(change)
     try:
         yield
     except BaseException as error:
-        change.undo_to(mark, error)
+        change.undo_to(0, error)
         raise
+    finally:
+        _current.reset(token)
 
 
 def plan(change: Callable[P, object], *args: P.args, **kwargs: P.kwargs) -> list[Step]:
@@ -380,33 +375,6 @@ def plan(change: Callable[P, object], *args: P.args, **kwargs: P.kwargs) -> list
 def planning() -> Change | None:
     """The change that is being made, or None."""
     return _current.get()
-
-
-def _carried_out(step: _Undo) -> str:
-    """Take a step back; what is to be told where that fails, else ""."""
-    try:
-        step.carry_out()
-    except Exception as failed:  # noqa: BLE001 - the first error is the one that counts
-        return _not_undone(failed)
-    return ""
-
-
-def _not_undone(failed: Exception) -> str:
-    return f"this could not be undone: {failed}"
-
-
-def _tell(error: BaseException | None, note: str, *, instead_of: str = "") -> None:
-    """Put a note on the first error, in the place of one that no longer holds."""
-    if error is None or note == instead_of:
-        return
-    if instead_of in getattr(error, "__notes__", ()):
-        error.__notes__.remove(instead_of)
-    if note:
-        error.add_note(note)
-
-
-def _nothing() -> None:
-    """What undoes a step that cannot be undone, or need not be."""
 
 
 def _hidden(message: TargetMessage | None) -> Flags:

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -43,6 +44,8 @@ PRIVATE = (
 """Nobody looks into the device: a building block. It is linked under /dev/mapper all the same."""
 
 _TRIES = 64
+_MOST = 16384
+"""Commands for one semaphore: it counts to 32,767, and so does what is undone at our death."""
 _POLL_FIRST, _POLL_LONGEST = 0.0005, 0.02
 _SEMAPHORES = "/proc/sysvipc/sem"
 _LIMITS = "/proc/sys/kernel/sem"
@@ -105,6 +108,8 @@ class Cookie:
         self._timeout = timeout
         self._semaphore: Any = None
         self._key = MAGIC << 16
+        self._carried = 0
+        self._opening = threading.Lock()
 
     def __enter__(self) -> Self:
         return self
@@ -138,10 +143,9 @@ class Cookie:
         Raises:
             UdevError: no semaphore can be had. The command was not carried out.
         """
-        self._open()
-        self._count(up=True)
+        number = self._counted_up()
         try:
-            answer = command(self.number)
+            answer = command(number)
         except BaseException:
             self._count(up=False)
             raise
@@ -182,10 +186,30 @@ class Cookie:
     def drop(self) -> None:
         """Give up the semaphore without a wait. Doing it twice does no harm."""
         semaphore, self._semaphore = self._semaphore, None
-        self._key = MAGIC << 16
+        self._key, self._carried = MAGIC << 16, 0
         if semaphore is not None:
             with suppress(_ipc.Error):
                 semaphore.remove()
+
+    def _counted_up(self) -> int:
+        """The number for a command, for which the semaphore counts one more."""
+        with self._opening:
+            if self._carried == _MOST:
+                self._renew()
+            self._open()
+            self._carried += 1
+            self._count(up=True)
+            return self.number
+
+    def _renew(self) -> None:
+        try:
+            self.wait()
+        except UdevTimeoutError as error:
+            raise UdevError(
+                f"udev did not finish within {self._timeout:g} s with the {_MOST} commands so far",
+                because=error.because,
+                hint=error.hint,
+            ) from error
 
     def _open(self) -> None:
         if self._timeout is None or self._semaphore is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import threading
 from typing import Any
@@ -642,6 +643,44 @@ def test_threads_make_changes_of_their_own(kernel: FakeKernel, dm: DeviceMapper)
     with pytest.raises(ValueError, match="ours alone"):
         ours()
     assert [device.name for device in kernel.devices] == [b"theirs"]
+
+
+def test_one_thread_of_a_change_does_not_undo_what_another_did(
+    kernel: FakeKernel, dm: DeviceMapper
+) -> None:
+    begun, go_on = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        begun.set()
+        assert go_on.wait(20)
+
+    kernel.before(Command.DEV_SUSPEND, hold, device="a")
+    kernel.fail(Command.DEV_SUSPEND, errno.EIO, device="a")
+
+    async def both() -> None:
+        refused = asyncio.create_task(asyncio.to_thread(zero(dm, "a").create))
+        await asyncio.to_thread(begun.wait)
+        await asyncio.to_thread(zero(dm, "b").create)
+        go_on.set()
+        with pytest.raises(CommandError):
+            await refused
+
+    def all_of_it(*, fails: bool) -> None:
+        with changing():
+            asyncio.run(both())
+            if fails:
+                raise ValueError("later")
+
+    all_of_it(fails=False)
+    assert [device.name for device in kernel.devices] == [b"b"]
+    zero(dm, "b").teardown()
+    begun.clear()
+    go_on.clear()
+    kernel.before(Command.DEV_SUSPEND, hold, device="a")
+    kernel.fail(Command.DEV_SUSPEND, errno.EIO, device="a")
+    with pytest.raises(ValueError, match="later"):
+        all_of_it(fails=True)
+    assert kernel.devices == []
 
 
 def test_a_device_that_is_not_there_says_so(dm: DeviceMapper) -> None:

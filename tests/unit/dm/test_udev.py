@@ -278,6 +278,56 @@ def test_it_can_be_used_again_after_a_wait(running: Udev) -> None:
     cookie.wait()
 
 
+def test_a_change_can_have_more_commands_than_a_semaphore_counts(
+    running: Udev, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert udev._MOST < 32767
+    monkeypatch.setattr(udev, "_MOST", 3)
+    numbers = []
+    with running.cookie() as cookie:
+        for _ in range(7):
+            cookie.carry(complete)
+            numbers.append(cookie.number)
+    assert len(set(numbers[:3])) == len(set(numbers[3:6])) == 1
+    assert len(set(numbers)) == 3
+
+
+def test_udev_that_falls_behind_ends_a_long_change_before_the_next_command(
+    running: Udev, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(udev, "_MOST", 1)
+    running.timeout = 0.02
+    sent: list[int] = []
+
+    def send(number: int) -> Answer:
+        sent.append(number)
+        return Answer(uevent_generated=True)
+
+    cookie = running.cookie()
+    cookie.carry(send)
+    with pytest.raises(UdevError, match="with the 1 commands so far") as raised:
+        cookie.carry(send)
+    assert not isinstance(raised.value, UdevTimeoutError)
+    assert len(sent) == 1
+
+
+def test_threads_that_begin_at_once_share_one_semaphore(running: Udev) -> None:
+    cookie = running.cookie()
+    together = threading.Barrier(4)
+
+    def carry() -> None:
+        together.wait(20)
+        cookie.carry(complete)
+
+    threads = [threading.Thread(target=carry) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert semaphore(cookie.number).value == 1
+    cookie.wait()
+
+
 def test_it_can_be_waited_for_on_the_way_and_nothing_is_forgotten(running: Udev) -> None:
     cookie = running.cookie()
     assert cookie.caught_up(time.monotonic())
