@@ -58,6 +58,12 @@ def made(bench: Any, loop: Loop, need_target: Need) -> Pool:
     return Pool(bench, loop)
 
 
+@pytest.fixture
+def five(bench: Any, loop: Loop, need_target: Need) -> Callable[[], list[Pool]]:
+    need_target("thin-pool")
+    return lambda: [Pool(bench, loop) for _ in range(5)]
+
+
 def test_a_pool_at_its_low_water_mark(made: Pool, watching: Watching, barrier: Barrier) -> None:
     with watching() as watched:
         made.thin.write(0, BLOCKS - 4)
@@ -76,6 +82,21 @@ def test_a_pool_at_its_low_water_mark(made: Pool, watching: Watching, barrier: B
         assert (resized.data["data_before"], resized.data["data_after"]) == (16, 32)
         barrier(watched)
         assert len(watched.all("thin-pool.low-water", name=made.name)) == 2
+
+
+def test_pools_that_are_made_together_and_suspended_a_hundred_times_are_no_event(
+    five: Callable[[], list[Pool]], dm: DeviceMapper, watching: Watching, barrier: Barrier
+) -> None:
+    with watching(poll_interval=1.0, heartbeat=2.0) as watched:
+        pools = five()
+        for _ in range(100):
+            for pool in pools:
+                dm.suspend(pool.name)
+                dm.resume(pool.name)
+        barrier(watched)
+        for pool in pools:
+            for name in (pool.meta.name, pool.data.name, pool.name, pool.thin.name):
+                assert watched.story(name) == [("device.added", None, None)]
 
 
 def test_a_pool_out_of_data_space_then_its_time_limit_then_space_again(
