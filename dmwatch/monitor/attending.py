@@ -267,6 +267,9 @@ class Attendant:
         """What was read is not what was listed: its number was taken meanwhile."""
         if device.uuid is not None and not device.renewed and raw.info.uuid != device.uuid:
             return True
+        if device.lines and raw.lines == ():
+            # no command takes a live table away
+            return True
         renamed, known = raw.info.name != device.name, device.diskseq
         return renamed and known is not None and self._diskseq(device.number) != known
 

@@ -66,4 +66,7 @@ def mark(device: Tracked, uevent: Uevent) -> bool:
     elif uevent.action == "change":
         device.inbox.table = True
         device.inbox.resumes += 1
+    elif uevent.action == "remove" and uevent.diskseq in {None, device.diskseq}:
+        # what is read then, if anything, was made anew; without a table it tells of itself by none
+        device.inbox.table = True
     return False

@@ -133,6 +133,24 @@ class TestANumberTakenDuringARead:
                 ("device.error-target", None, "U-2"),
             ]
 
+    @pytest.mark.parametrize("heard", [True, False])
+    async def test_a_device_made_anew_without_a_table_is_another(
+        self, kernel: FakeKernel, watch: Fixture, uevents: Fixture, *, heard: bool
+    ) -> None:
+        kernel.add("a", STRIPED, status=[BROKEN])
+        async with watch(kernel, uevents=heard) as watched:
+            await watched.settle()
+            uevents.send(kernel, "remove", "a")
+            kernel.dm.remove("a")
+            kernel.add("a")
+            await watched.wait("device.recreated")
+            await watched.settle()
+            assert [(e.type, e.reason) for e in watched.events] == [
+                ("striped.leg-failed", None),
+                ("striped.leg-failed", Reason.RECREATED),
+                ("device.recreated", None),
+            ]
+
 
 class TestARenameWhileItIsRead:
     async def test_asking_for_its_uuid_does_not_make_it_stuck(
