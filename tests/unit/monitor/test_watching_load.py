@@ -118,11 +118,11 @@ class TestLoad:
     async def test_many_reads_at_once_are_no_reason_to_call_a_device_stuck(
         self, kernel: FakeKernel, watch: Fixture, choose: Fixture
     ) -> None:
-        for n in range(120):
+        for n in range(240):
             kernel.add(f"vol{n}", STRIPED, status=[WELL])
-        chosen = choose(status_timeout=0.5)
+        chosen = choose(status_timeout=1)
         async with watch(kernel, chosen=chosen) as watched:
-            # with 16 threads the last one is answered 0.8 s after it was asked for
+            # with 16 threads the last one is answered 1.5 s after it was asked for
             kernel.before(Command.TABLE_STATUS, lambda: time.sleep(0.1), times=None)
             watched.watcher.adopt(chosen)
             await watched.settle()

@@ -241,8 +241,8 @@ async def test_waiting_for_a_thread_is_not_the_calls_own_time() -> None:
         return "well"
 
     # far more than a deadline's worth of them, and each answers within it
-    calls = [workers.run(number, slow, 0.4) for number in range(20)]
-    assert await asyncio.gather(*calls) == ["well"] * 20
+    calls = [workers.run(number, slow, 1) for number in range(40)]
+    assert await asyncio.gather(*calls) == ["well"] * 40
     assert len(mine()) == 2
     workers.close()
 
@@ -253,11 +253,11 @@ async def test_one_thread_that_is_left_serves_all_the_others(gate: Gate) -> None
         await workers.run("a", gate, 0.05)
 
     def slow() -> str:
-        time.sleep(0.02)
+        time.sleep(0.1)
         return "well"
 
-    calls = [workers.run(number, slow, 0.05) for number in range(10)]
-    assert await asyncio.gather(*calls) == ["well"] * 10
+    calls = [workers.run(number, slow, 1) for number in range(15)]
+    assert await asyncio.gather(*calls) == ["well"] * 15
     gate.opened.set()
     await until(lambda: workers.pinned == 0)
     workers.close()
