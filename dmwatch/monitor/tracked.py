@@ -172,7 +172,7 @@ class Tracked:
         self.next_read = self.next_record = self.next_due = self.scheduled = float("inf")
         self.removing = self.renewed = self.usurped = False
         self.inbox = Inbox()
-        self._owed = Inbox()
+        self._owed: Inbox | None = None
         self.conditions = Conditions(settings)
         self.gauges = Gauges(settings)
         self.since: dict[Id, datetime] = {}
@@ -230,7 +230,9 @@ class Tracked:
     def take(self) -> Inbox:
         """What is to be attended to; the inbox is empty after that."""
         taken, self.inbox = self.inbox, Inbox()
-        owed, self._owed = self._owed, Inbox()
+        owed, self._owed = self._owed, None
+        if owed is None:
+            return taken
         taken.table |= owed.table
         taken.anew |= owed.anew
         taken.uevents.extendleft(reversed(owed.uevents))
