@@ -23,7 +23,7 @@ from dmwatch.monitor.rules import Ruling
 from dmwatch.monitor.settings import Settings
 from dmwatch.monitor.tables import Lines, kinds, plain_status, plain_table, texts
 from dmwatch.monitor.tracked import Failure, Happened, Inbox, Told, Tracked, ruled, steady
-from dmwatch.monitor.workers import StuckError, Workers
+from dmwatch.monitor.workers import NoThreadError, StuckError, Workers
 from dmwatch.names import DeviceName, DeviceNumber
 from dmwatch.targets import Moment
 
@@ -284,8 +284,10 @@ class Attendant:
             return await self._read(device, taken), None
         except DeviceNotFoundError:
             return None, None
-        except StuckError:
+        except StuckError as error:
             self._late[device.number] = device
+            if isinstance(error, NoThreadError):
+                return None, Failure.not_asked()
             return None, Failure.stuck(self._settings.monitor.status_timeout)
         except (DmwatchError, OSError) as error:
             return None, Failure.unreadable(error)

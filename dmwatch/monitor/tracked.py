@@ -84,6 +84,11 @@ class Failure:
         return cls(found(STATUS_STUCK, f"its status has not come back within {deadline:g} s"))
 
     @classmethod
+    def not_asked(cls) -> Failure:
+        """So many others hang that nobody is left to ask."""
+        return cls(found(STATUS_STUCK, "its status cannot be asked for: too many others hang"))
+
+    @classmethod
     def unreadable(cls, error: Exception) -> Failure:
         """The kernel's answer was an error, or made no sense."""
         nowhere: dict[str, Any] = {"target": None, "field": None, "position": None}

@@ -29,6 +29,10 @@ class StuckError(DmwatchError):
     """A call that has not come back by its deadline, or waits behind one on the same device."""
 
 
+class NoThreadError(StuckError):
+    """A call that was not made: all threads hang in others."""
+
+
 @dataclass(slots=True)
 class _Call:
     key: Hashable
@@ -104,13 +108,13 @@ class Workers:
         """Begin once a thread is free: a call that comes back in time soon leaves one.
 
         Raises:
-            StuckError: all of them have been left behind for so long.
+            NoThreadError: all of them have been left behind for so long.
         """
         while self._free.locked():
             since = self._all_behind_since
             patience = deadline if since is None else since + deadline - call.loop.time()
             if patience <= 0:
-                raise StuckError(f"{call.key} was not asked: all {self._limit} threads hang")
+                raise NoThreadError(f"{call.key} was not asked: all {self._limit} threads hang")
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(patience):
                     await self._free.acquire()

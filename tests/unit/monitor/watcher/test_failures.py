@@ -161,6 +161,8 @@ async def test_many_devices_that_hang_keep_the_watcher_from_starting_no_longer_t
             assert asyncio.get_running_loop().time() - began < 4
             stuck = {f"device.status-stuck {name}" for name in names}
             await watch.until(lambda: stuck == set(watch.told()))
+            asked = ["cannot be asked for" not in event.summary for event in watch.events]
+            assert asked.count(True) == LIMIT
             release.set()
             await watch.until(lambda: len(watch.events) == 200)
             assert watch.watcher.conditions() == []
