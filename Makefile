@@ -10,8 +10,11 @@ step := tests/lab/step.sh
 lab := $(bin)/python tests/lab/lab.py
 # Emulation is slow: in the lab a test may take longer than on the host.
 kernel-tests := pytest tests/kernel --timeout 300
-# What a kernel can answer otherwise than another: the commands, the targets, what is told of them.
-matrix-tests := $(kernel-tests) $(addprefix --ignore tests/kernel/,devices journal systemd)
+# What a kernel can answer otherwise than another: the commands and the targets, watched while they are
+# tested; with DMWATCH_LONG=1 what is told of them, too.
+briefly := targets/told test_cli.py test_watch.py
+elsewhere := devices journal systemd $(if $(filter 1,$(DMWATCH_LONG)),,$(briefly))
+matrix-tests := $(kernel-tests) $(addprefix --ignore tests/kernel/,$(elsewhere))
 
 .NOTPARALLEL:
 .PHONY: help setup run test test-long test-kernels bench lint host-tests kernel-tests install uninstall staged
