@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from journals import kept
 
 FAILING = "dmwatch.journal-failing"
 Dmsetup = Callable[..., str]
@@ -115,11 +116,19 @@ def test_a_full_file_system(daemon: Any, small: Path, happen: Any) -> None:
     assert [e["id"] for e in watching.recorded()] == [e["id"] for e in watching.told()]
 
 
-def test_a_file_system_that_can_only_be_read(daemon: Any, device: Any, happen: Any) -> None:
+@pytest.mark.parametrize("killed", [False, True], ids=["stopped", "killed"])
+def test_a_file_system_that_can_only_be_read(
+    daemon: Any, device: Any, happen: Any, killed: bool
+) -> None:
     watching = daemon(device.place / "events.db")
     watching.start()
     happen(watching, 1)
-    watching.stop()
+    if killed:
+        # what it has not put from the log into the file has to be read from there
+        watching.kill()
+        watching.processes[-1].wait(30)
+    else:
+        watching.stop()
     subprocess.run(["mount", "-o", "remount,ro", str(device.place)], check=True)
     watching.start()
     names = happen(watching, 2)
@@ -128,7 +137,36 @@ def test_a_file_system_that_can_only_be_read(daemon: Any, device: Any, happen: A
     subprocess.run(["mount", "-o", "remount,rw", str(device.place)], check=True)
     watching.wait(lambda: steps(watching)[-1] == "cleared")
     watching.stop()
-    assert [e["id"] for e in watching.recorded()] == [e["id"] for e in watching.told()]
+    told = list(dict.fromkeys(e["id"] for e in watching.told()))
+    assert [e["id"] for e in watching.recorded()] == told
+    # where it had got to was known when it began again
+    query = "select count(*), max(position) from events"
+    ((count, last),) = kept(watching.journal, query)
+    assert count == last
+
+
+def test_a_file_system_that_becomes_read_only_while_events_flow(
+    daemon: Any, device: Any, happen: Any
+) -> None:
+    watching = daemon(device.place / "events.db")
+    watching.start()
+    happen(watching, 1)
+    options = "remount,errors=remount-ro"
+    subprocess.run(["mount", "-o", options, str(device.place)], check=True)
+    # as ext4 does it by itself when it meets damage
+    node = Path(f"/dev/mapper/{device.name}").resolve().name
+    Path(f"/sys/fs/ext4/{node}/trigger_fs_error").write_text("1")
+    names = happen(watching, 4)
+    watching.wait(lambda: was_told_of(watching, names))
+    watching.wait(lambda: "raised" in steps(watching))
+    assert FAILING in [c["type"] for c in watching.ask("conditions")["conditions"]]
+    watching.stop()
+    check_order(watching)
+    # it can be read all the same: the next one knows what the handler was told
+    before = len(watching.told())
+    watching.start()
+    assert not [e for e in watching.told()[before:] if e["device"]]
+    watching.stop()
 
 
 def test_a_second_daemon_is_refused_with_4(daemon: Any, folder: Path) -> None:
