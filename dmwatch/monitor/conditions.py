@@ -84,6 +84,7 @@ class Look:
         parts: the keys that exist in a scope, of those scopes that tell.
         blind: scopes whose status says no more than that it failed: what is not found there is
             not healthy but replaced by something worse, or unknown.
+        unknown: the types of which a scope does not tell now.
     """
 
     found: tuple[Found, ...]
@@ -92,6 +93,7 @@ class Look:
     ignored: frozenset[Id] = frozenset()
     parts: Mapping[Scope, frozenset[str]] = field(default_factory=dict)
     blind: frozenset[Scope] = frozenset()
+    unknown: Mapping[Scope, tuple[str, ...]] = field(default_factory=dict)
 
     def says(self, scope: Scope) -> bool:
         """Whether this look says anything about a scope: it was looked at, or is there no more."""
@@ -283,12 +285,18 @@ def _reason(gone: Found, look: Look) -> Reason | None:
         return Reason.RULE
     if look.misses(gone.scope):
         return Reason.PART_GONE
+    if gone.type in look.unknown.get(gone.scope, ()):
+        return None
     same = [item for item in look.found if item.scope == gone.scope]
     if gone.group and any(item.group == gone.group for item in same):
         return Reason.SUPERSEDED
     if gone.scope in look.blind:
         worse = any(item.severity.at_least(Severity.ERROR) for item in same)
         return Reason.SUPERSEDED if worse else None
+    return _well_or_without_part(gone, look)
+
+
+def _well_or_without_part(gone: Found, look: Look) -> Reason:
     parts = look.parts.get(gone.scope)
     # the key of what is the device's own, an unreadable line, names no leg and no path
     if gone.type.startswith("device.") or gone.key is None or parts is None:
@@ -311,6 +319,7 @@ class Gauges:
         self._settings = settings
         self._rungs: dict[Id, float] = {}
         self._moved: dict[Id, tuple[tuple[int | str, ...], float]] = {}
+        self._stalled: set[Id] = set()
         self._counts: dict[Id, deque[tuple[float, int]]] = {}
 
     def adopt(self, settings: Settings) -> None:
@@ -349,9 +358,13 @@ class Gauges:
         seen = self._moved.get(key)
         if seen is None or seen[0] != progress.value:
             self._moved[key] = (progress.value, now)
+            self._stalled.discard(key)
             return False
         after = self._settings.condition(progress.type).after
-        return now - seen[1] >= (row.after if after is None else after)
+        if now - seen[1] < (row.after if after is None else after):
+            return False
+        self._stalled.add(key)
+        return True
 
     def stall_due(self, row: StallType, after: float) -> float | None:
         """When, after that time, something would have stood still for too long."""
@@ -360,10 +373,14 @@ class Gauges:
         times = [since + limit for (kind, _), (_, since) in self._moved.items() if kind == row.type]
         return min((time for time in times if time > after), default=None)
 
-    def forget_progress(self, present: Iterable[Progress]) -> None:
-        """Forget what is not in progress any more."""
+    def forget_progress(
+        self, present: Iterable[Progress], unknown: frozenset[str] = frozenset()
+    ) -> None:
+        """Forget what is not in progress any more; of an unknown type only what had not stalled."""
         keep = {(item.type, item.key) for item in present}
+        keep |= {key for key in self._stalled if key[0] in unknown}
         self._moved = {key: seen for key, seen in self._moved.items() if key in keep}
+        self._stalled &= keep
 
     def flapping(self, counter: Counter, row: FlapType, now: float) -> bool:
         """Say whether a counter has grown by its row's count within its row's window."""

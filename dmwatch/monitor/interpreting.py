@@ -127,7 +127,9 @@ def look(info: DeviceInfo, lines: tuple[LineSeen, ...] | None, memory: Memory, n
     observed = [_observed(line, prefix) for line, prefix in _prefixed(readable, seen)]
     # a look that read no status does not say that nothing is in progress
     if lines is not None and len(readable) == len(seen):
-        gauges.forget_progress(item for each in observed for item in each.observation.progress)
+        present = (item for each in observed for item in each.observation.progress)
+        unknown = frozenset(type_ for line in readable for type_ in line.shown.unknown)
+        gauges.forget_progress(present, unknown)
     items = [*of_record(info), *_of_table(seen)]
     for each in observed:
         items.extend(_of_line(each, memory, now))
@@ -138,6 +140,7 @@ def look(info: DeviceInfo, lines: tuple[LineSeen, ...] | None, memory: Memory, n
         lines=None if lines is None else frozenset(line.scope for line in lines),
         parts={each.line.scope: each.parts for each in observed if each.parts is not None},
         blind=frozenset(line.scope for line in readable if _is_blind(line)),
+        unknown={line.scope: line.shown.unknown for line in readable if line.shown.unknown},
     )
 
 

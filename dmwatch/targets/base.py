@@ -212,12 +212,17 @@ class Counter:
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """Everything that one look shows."""
+    """Everything that one look shows.
+
+    Attributes:
+        unknown: types of which this look cannot tell: what stands of them is not over.
+    """
 
     findings: tuple[Finding, ...] = ()
     gauges: tuple[Gauge, ...] = ()
     progress: tuple[Progress, ...] = ()
     counters: tuple[Counter, ...] = ()
+    unknown: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -72,12 +72,14 @@ CONDITIONS: tuple[CatalogueRow, ...] = (
         HydrationData,
         advice="Look in the kernel log for the failed metadata commit, see to the metadata device, "
         "then activate the clone again.",
+        group="mode",
     ),
     ConditionType(
         "clone.failed",
         (Severity.CRITICAL,),
         advice="Take the clone down and see to its metadata device; keep the source: the copy "
         "may be incomplete.",
+        group="mode",
     ),
     GaugeType(
         "clone.metadata-usage",

@@ -67,10 +67,12 @@ def observe(seen: Seen) -> Observation:
         return Observation()
     table = seen.table if isinstance(seen.table, RaidTable) else None
     found = [*_legs(status, table), _journal(status, table), _mismatches(status)]
-    # a suspended set is kept frozen by the kernel, and stands still: that is told as suspended
-    if not seen.suspended:
-        found.append(_frozen(status))
-    progress = () if seen.suspended else _progress(status)
+    if seen.suspended:
+        # the kernel keeps it frozen, and it stands still: that is told as suspended
+        unknown = ("raid.frozen", "raid.sync-stalled")
+        return Observation(tuple(finding for finding in found if finding), unknown=unknown)
+    found.append(_frozen(status))
+    progress = _progress(status)
     return Observation(tuple(finding for finding in found if finding), progress=progress)
 
 

@@ -65,14 +65,16 @@ CONDITIONS: tuple[CatalogueRow, ...] = (
         (Severity.CRITICAL,),
         advice="Look for the error in the kernel log, save the data, then take the volume down and "
         "run vdoforcerebuild; some data may be lost.",
+        group="mode",
     ),
-    ConditionType("vdo.recovering", (Severity.WARNING,)),
+    ConditionType("vdo.recovering", (Severity.WARNING,), group="mode"),
     ConditionType(
         "vdo.index-failed",
         (Severity.ERROR,),
         advice="Look for the error in the kernel log; the message index-create makes a new index.",
+        group="index",
     ),
-    ConditionType("vdo.index-offline", (Severity.WARNING,), IndexData, after=30.0),
+    ConditionType("vdo.index-offline", (Severity.WARNING,), IndexData, after=30.0, group="index"),
     GaugeType(
         "vdo.usage",
         advice="Grow the physical device, or discard or delete data, before the volume is full.",

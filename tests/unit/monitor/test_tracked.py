@@ -248,6 +248,55 @@ def test_what_a_uevent_tells_is_a_moment(kernel: FakeKernel) -> None:
     device.dm.close()
 
 
+FROZEN = "raid1 2 AA 16384/32768 frozen 0 0 -"
+
+
+@pytest.mark.parametrize(
+    ("status", "type_", "at"), [(FROZEN, "raid.frozen", 30.0), (RESYNC, "raid.sync-stalled", 300.0)]
+)
+def test_a_suspended_raid_does_not_seem_well(
+    kernel: FakeKernel, status: str, type_: str, at: float
+) -> None:
+    kernel.add("vol", RAID, status=[status])
+    device = Device(kernel)
+    device.look(0.0)
+    assert device.look(at) == [(type_, "raised")]
+    kernel.dm.suspend("vol")
+    assert device.look(at + 1) == []
+    kernel.dm.resume("vol")
+    assert device.look(at + 1.5) == []
+    kernel.set_status("vol", 0, "raid1 2 AA 32768/32768 idle 0 0 -")
+    assert (type_, "cleared") in device.look(at + 3)
+    device.dm.close()
+
+
+VDO = "/dev/ram0 {} 1048998 1572864"
+CLONE = "8 6/2048 8 40/4096 0 0 4 hydration_threshold 1 hydration_batch_size 1 {}"
+
+
+@pytest.mark.parametrize(
+    ("kind", "bad", "worse"),
+    [
+        ("vdo", VDO.format("recovering recovering online online"), "read-only - online online"),
+        ("vdo", VDO.format("normal - offline online"), "normal - error online"),
+        ("clone", CLONE.format("ro"), "Fail"),
+    ],
+)
+def test_what_got_worse_is_not_over_as_healthy(
+    kernel: FakeKernel, kind: str, bad: str, worse: str
+) -> None:
+    kernel.add("vol", TargetLine(0, 8, kind, "x"), status=[bad])
+    device = Device(kernel)
+    device.look(0.0)
+    device.look(30.0)
+    assert len(device.tracked.conditions.standing) == 1
+    kernel.set_status("vol", 0, (VDO if kind == "vdo" else CLONE).format(worse))
+    over = device.tracked.digest(device.read(), Inbox(), NONE, 31.0)
+    assert isinstance(over[0], Step)
+    assert over[0].reason is Reason.SUPERSEDED
+    device.dm.close()
+
+
 @pytest.mark.parametrize(("after", "due"), [("1h", 3601.0), ("10s", 11.0)])
 def test_a_delay_that_was_chosen_meanwhile_counts_from_when_it_began(
     device: Device, after: str, due: float
