@@ -60,9 +60,10 @@ class Outbox:
 
     def wants(self, device: Tracked, *names: str) -> bool:
         """Say whether a device (or one of these names) is wanted."""
+        if not self._patterns:
+            return True
         called = (*device.names, *names)
-        wanted = self._patterns
-        return not wanted or any(matches(pattern, *called) for pattern in wanted)
+        return any(matches(pattern, *called) for pattern in self._patterns)
 
     async def tell(
         self, device: Tracked, told: list[Told], *, coalesced: int = 0, old_name: str = ""
