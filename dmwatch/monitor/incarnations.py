@@ -33,7 +33,7 @@ def number_taken(
     """Say whether another device took the number of a removed one between two lists."""
     if changed.before.name == changed.after.name:
         return False
-    if device.usurped:
+    if device.usurped or device.removing or device.inbox.anew:
         return True
     return device.diskseq is not None and diskseq(device.number) != device.diskseq
 

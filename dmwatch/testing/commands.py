@@ -87,7 +87,7 @@ def _remove(context: Context, params: Params) -> None:
     device = context.find(params)
     if context.machine.remove(device, deferred=bool(params.flags & Flags.DEFERRED_REMOVE)):
         _set(params, Flags.DEFERRED_REMOVE, on=False)
-        _set(params, Flags.UEVENT_GENERATED, device.diskseq is not None)
+        _set(params, Flags.UEVENT_GENERATED, context.machine.is_disk(device))
 
 
 def _rename(context: Context, params: Params) -> None:
@@ -96,7 +96,7 @@ def _rename(context: Context, params: Params) -> None:
     if not 1 <= len(new) <= (_UUID_MAX if uuid else _NAME_MAX):
         refuse(errno.EINVAL)
     device = context.machine.rename(params.name, new, uuid=uuid)
-    _set(params, Flags.UEVENT_GENERATED, device.diskseq is not None)
+    _set(params, Flags.UEVENT_GENERATED, context.machine.is_disk(device))
     record(params, device)
 
 

@@ -44,6 +44,9 @@ TARGETS: dict[str, Version] = {
     "zero": (1, 1, 0),
 }
 
+DISK_WITH_TABLE_SINCE: Version = (4, 45, 0)
+"""Before Linux 5.15 a device is a disk from the start, not from its first table on."""
+
 
 class Machine:
     """The devices and the counter. Whoever calls holds `changed`.
@@ -67,6 +70,10 @@ class Machine:
         self.swap_gate.set()
         self._interrupts = 0
         self._incarnations = 0
+
+    def is_disk(self, device: FakeDevice) -> bool:
+        """Say whether there is a block device that uevents can be about."""
+        return device.diskseq is not None or self.version < DISK_WITH_TABLE_SINCE
 
     def create(self, name: bytes, uuid: bytes, minor: int | None) -> FakeDevice:
         """DEV_CREATE."""

@@ -214,6 +214,10 @@ def test_corrected_blocks_are_told_where_the_kernel_counts_them(
     # veritysetup covers the data and all of the hash device but its superblock
     fec = VerityFec(number(parity), 2, DataBlocks(2 * BLOCKS - 1))
     table = replace(table, options=fec.words())
+    if OLD:  # Debian built it without CONFIG_DM_VERITY_FEC
+        with pytest.raises(AssertionError, match="failed"):
+            live(table)
+        return
     name = live(table)
     printed = VERITY.table(text_of(dmsetup, "table", name))
     assert printed == table
@@ -228,6 +232,7 @@ def test_corrected_blocks_are_told_where_the_kernel_counts_them(
     assert [(m.type, m.severity) for m in moments] == ([] if before.corrected is None else counted)
 
 
+OLD = os.uname().release.startswith("5.10.")
 REFUSED = [
     ("data_block_size", "4096", "1536"),
     ("version", "1 ", "2 "),
@@ -245,6 +250,8 @@ def test_what_check_refuses_the_kernel_refuses(
     table = formatted(*paths)
     words = {"root": table.root_digest, "salt": table.salt, "device": table.data}
     for field, old, new in REFUSED:
+        if OLD and "restart_on_corruption" in new:
+            continue  # it takes the last of two modes
         text = table.format().replace(old.format(**words), new.format(**words), 1)
         with pytest.raises(ValueError, match=f"^verity: {field}"):
             VERITY.table(text).format()

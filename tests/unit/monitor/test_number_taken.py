@@ -5,8 +5,17 @@ from __future__ import annotations
 import asyncio
 import threading
 
+import pytest
+
 from dmwatch.ioctl.abi import Command
+from dmwatch.ioctl.payload import ListedDevice
+from dmwatch.monitor.incarnations import mark, number_taken
+from dmwatch.monitor.settings import Settings
+from dmwatch.monitor.snapshot import Changed
+from dmwatch.monitor.tracked import Tracked
+from dmwatch.monitor.uevents import Uevent
 from dmwatch.monitor.watcher import Watcher
+from dmwatch.names import DeviceName, DeviceNumber
 from dmwatch.table import TargetLine
 from dmwatch.testing import FakeKernel
 
@@ -97,3 +106,17 @@ async def test_of_one_uuid_the_old_device_is_told_to_be_gone_before_the_new_one_
         ("device.added", None, "253:0"),
         ("device.error-target", "raised", "253:0"),
     ]
+
+
+@pytest.mark.parametrize("actions", [(), ("remove",), ("remove", "add"), ("change",)])
+def test_where_incarnations_have_no_number_a_removal_says_that_another_name_is_another_device(
+    actions: tuple[str, ...],
+) -> None:
+    number = DeviceNumber(253, 0)
+    device = Tracked(number, DeviceName("a"), 0, Settings())
+    for action in actions:
+        mark(device, Uevent(action, number, None, {}))
+    before, after = (ListedDevice(number, DeviceName(name), 0) for name in ("a", "b"))
+    taken = "remove" in actions
+    assert number_taken(device, Changed(before, after), lambda _: None) is taken
+    assert not number_taken(device, Changed(before, before), lambda _: None)

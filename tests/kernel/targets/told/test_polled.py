@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import time
@@ -207,6 +208,11 @@ def test_a_verity_device_that_corrects_a_block(
     data, hashes, parity = loop(1), loop(1), loop(1)
     line = formatted(data, hashes, f"--fec-device={parity}", "--fec-roots=2")
     fec = f"use_fec_from_device {parity} fec_blocks 511 fec_start 0 fec_roots 2"
+    if os.uname().release.startswith("5.10."):
+        # Debian built it without CONFIG_DM_VERITY_FEC
+        with pytest.raises(AssertionError, match="Invalid argument"):
+            bench.make("verity", f"{line} 8 {fec}", "--readonly")
+        return
     verity = bench.make("verity", f"{line} 8 {fec}", "--readonly")
     counts = getattr(verity.look().status, "corrected", None) is not None
     with watching(poll_interval=INTERVAL) as watched:

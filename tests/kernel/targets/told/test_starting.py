@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -141,6 +142,7 @@ def test_without_uevents_a_device_made_anew_is_told(
 ) -> None:
     device = bench.make("device", f"0 {MIB} zero")
     number = dm.info(device.name).number
+    numbered = Path(f"/sys/dev/block/{number}/diskseq").exists()
     with watching(uevents=False) as watched:
         watched.freeze()
         dm.remove(device.name)
@@ -148,6 +150,9 @@ def test_without_uevents_a_device_made_anew_is_told(
         dm.load(device.name, [TargetLine(0, MIB, "zero")])
         dm.resume(device.name)
         watched.thaw()
-        watched.wait("device.recreated", name=device.name)
+        if numbered:
+            watched.wait("device.recreated", name=device.name)
         barrier(watched)
-        assert [step[0] for step in watched.story(device.name)] == ["device.recreated"]
+        # 5.10 numbers no incarnations: it cannot be told from the same device, and nothing is
+        told = [step[0] for step in watched.story(device.name)]
+        assert told == (["device.recreated"] if numbered else [])
