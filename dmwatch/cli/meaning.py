@@ -28,7 +28,8 @@ def _on_rungs(target: Target, gauges: tuple[Gauge, ...]) -> Iterator[Finding]:
         row = rows.get(gauge.type)
         rung = rung_at(gauge.percent, row.rungs if row else DEFAULT_RUNGS)
         if rung:
-            summary = f"{gauge.percent:.0f} % used ({gauge.used} of {gauge.total} {gauge.unit})"
+            # rounded down: 100 % is only what is full
+            summary = f"{int(gauge.percent)} % used ({gauge.used} of {gauge.total} {gauge.unit})"
             yield Finding(gauge.type, rung.severity, summary, gauge.key)
 
 

@@ -250,7 +250,8 @@ def _usage(gauge: Gauge, row: GaugeType, memory: Memory, target: str) -> Found |
         "rung": rung.at,
     }
     name = gauge.type.partition(".")[2].replace("-usage", "").replace("usage", "space")
-    summary = f"{name} is {percent:.0f} % used ({gauge.used} of {gauge.total} {gauge.unit})"
+    # rounded down: 100 % is only what is full
+    summary = f"{name} is {int(percent)} % used ({gauge.used} of {gauge.total} {gauge.unit})"
     advice = row.advice if rung.severity.at_least(Severity.ERROR) else None
     return Found(gauge.type, gauge.key, rung.severity, summary, data, (rung.at,), advice=advice)
 

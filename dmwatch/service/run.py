@@ -8,6 +8,7 @@ a limit.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import sys
@@ -114,5 +115,7 @@ def _limit_the_end() -> None:
 def leave(code: int) -> None:
     """End the process now, whatever its threads are at."""
     for stream in (sys.stdout, sys.stderr):
-        stream.flush()
+        # what cannot be written now, on a full disk or to nobody, is not worth staying for
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
     os._exit(code)

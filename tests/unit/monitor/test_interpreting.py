@@ -185,7 +185,7 @@ def test_a_usage_has_its_figures_and_its_rung(device: Device) -> None:
     assert item.data == {"used": 957, "total": 1000, "percent": 95.7, "rung": 95}
     assert (item.severity, item.summary) == (
         Severity.ERROR,
-        "space is 96 % used (957 of 1000 sectors)",
+        "space is 95 % used (957 of 1000 sectors)",
     )
     assert item.advice
 
