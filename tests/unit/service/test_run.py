@@ -108,9 +108,12 @@ def test_the_end_that_the_daemon_itself_chooses_is_one() -> None:
 
 
 def test_a_full_disk_under_its_output_does_not_keep_it_from_ending() -> None:
-    program = "import sys\nfrom dmwatch.service.run import leave\nsys.stdout.write('x')\nleave(7)\n"
-    with open("/dev/full", "w") as full:  # noqa: PTH123
-        ended = subprocess.run(
-            [sys.executable, "-c", program], stdout=full, stderr=full, timeout=30, check=False
-        )
+    program = """if True:
+        import sys
+        from dmwatch.service.run import leave
+        sys.stdout = sys.stderr = open("/dev/full", "w")
+        sys.stdout.write("x")
+        leave(7)
+    """
+    ended = subprocess.run([sys.executable, "-c", program], timeout=30, check=False)
     assert ended.returncode == 7
