@@ -1,25 +1,21 @@
 """Whatever happens at whatever point of a look: once it is quiet, the watcher knows the truth.
 
-Nothing comes to its help: no poll, no heartbeat, no uevent. A watcher that lists before it arms is
-caught.
+Nothing comes to its help: no poll, no heartbeat, no uevent. With uevents: test_between_calls.py.
 """
 
 from __future__ import annotations
 
 import asyncio
 import select
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import pytest
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dmwatch import TargetLine
 from dmwatch.events import Event
 from dmwatch.ioctl.abi import Command
-from dmwatch.monitor.listing import Lister
 from dmwatch.monitor.settings import Settings
 from dmwatch.monitor.watcher import Watcher
 from dmwatch.testing import FakeKernel
@@ -199,28 +195,11 @@ async def play(rounds: list[list[Step]]) -> None:
 
 
 ROUNDS = st.lists(st.lists(STEPS, min_size=1, max_size=4), min_size=1, max_size=6)
-Playing = Callable[..., None]
 
 
-def playing(**more: Any) -> Playing:
-    @settings(deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True, **more)
-    @given(ROUNDS)
-    def run(rounds: list[list[Step]]) -> None:
-        asyncio.run(play(rounds))
-
-    return run
-
-
-test_once_it_is_quiet_the_watcher_knows_the_truth = playing(max_examples=60)
-
-
-def test_a_watcher_that_lists_before_it_arms_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
-    def listed_then_armed(self: Lister) -> bytes:
-        data = self._dm.list_raw().data
-        self._dm.arm_poll()
-        return data
-
-    monkeypatch.setattr(Lister, "_armed_list", listed_then_armed)
-    caught = playing(max_examples=60, phases=[Phase.generate], report_multiple_bugs=False)
-    with pytest.raises(AssertionError):
-        caught()
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True
+)
+@given(ROUNDS)
+def test_once_it_is_quiet_the_watcher_knows_the_truth(rounds: list[list[Step]]) -> None:
+    asyncio.run(play(rounds))
