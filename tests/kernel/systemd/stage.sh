@@ -10,7 +10,7 @@ stamp=$staged.stamp
 fingerprint() {
   {
     /usr/bin/python3 --version
-    find dmwatch systemd pyproject.toml config.example.toml -type f -not -name '*.pyc' -print0 |
+    find dmwatch systemd tests/kernel/systemd/stage.sh pyproject.toml config.example.toml -type f -not -name '*.pyc' -print0 |
       sort -z | xargs -0 sha256sum
   } | sha256sum | cut -d' ' -f1
 }
@@ -23,5 +23,5 @@ if [ "$(cat "$stamp" 2>/dev/null)" = "$(fingerprint)" ]; then
   exit
 fi
 rm -f "$stamp"
-DESTDIR=$staged PREFIX='' EXTRAS='' PYTHON=/usr/bin/python3 systemd/install.sh install
+DESTDIR=$staged PREFIX='' EXTRAS=webhook PYTHON=/usr/bin/python3 systemd/install.sh install
 fingerprint >"$stamp"

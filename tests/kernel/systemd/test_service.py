@@ -5,10 +5,13 @@ The tests stand in the order of one life of the daemon and share it.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
+import threading
 from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -215,7 +218,7 @@ def times(journal: list[dict[str, Any]]) -> tuple[float, float]:
 # With what the drop-ins open
 
 
-PROGRAMS = """
+HANDLERS = """
 [handlers.who]
 use = "exec"
 command = ["/usr/bin/id", "-un"]
@@ -224,15 +227,51 @@ user = "nobody"
 use = "exec"
 command = ["/bin/systemctl", "start", "--no-block", "marker.service"]
 """
+HOOK = """
+[handlers.hook]
+use = "webhook"
+url = "http://127.0.0.1:{port}/hook"
+"""
 MARKER = "[Service]\nType=oneshot\nExecStart=/bin/touch /run/marker\n"
 
 
-def test_what_cannot_start_says_why_and_starts_once_that_is_mended(machine: Any) -> None:
+class Receiver(ThreadingHTTPServer):
+    """Keeps what was posted."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Posted)
+        self.events: list[dict[str, Any]] = []
+
+
+class Posted(BaseHTTPRequestHandler):
+    server: Receiver
+
+    def do_POST(self) -> None:
+        self.server.events.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+        self.send_response(204)
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        """Nothing."""
+
+
+@pytest.fixture(scope="module")
+def receiver() -> Iterator[Receiver]:
+    subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+    with Receiver() as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server
+        server.shutdown()
+
+
+def test_what_cannot_start_says_why_and_starts_once_that_is_mended(
+    machine: Any, receiver: Receiver
+) -> None:
     machine.started()
     machine.run("mkdir", "-p", DROP_INS)
     machine.run("cp", "-r", f"{SHIPPED}/.", DROP_INS)
     machine.write("/etc/systemd/system/marker.service", MARKER)
-    text = machine.run("cat", CONFIG) + PROGRAMS
+    text = machine.run("cat", CONFIG) + HANDLERS + HOOK.format(port=receiver.server_port)
     machine.write(CONFIG, f"{text}\n[jornal]\n")
     machine.systemctl("daemon-reload")
     machine.mark()
@@ -249,8 +288,8 @@ def test_what_cannot_start_says_why_and_starts_once_that_is_mended(machine: Any)
     machine.wait_until_active()
 
 
-def test_programs_run_as_another_user_and_start_units_of_their_own(
-    machine: Any, dmsetup: Dmsetup, device_name: Name
+def test_programs_run_as_another_user_and_start_units_of_their_own_and_posts_get_through(
+    machine: Any, dmsetup: Dmsetup, device_name: Name, receiver: Receiver
 ) -> None:
     machine.wait_until_active()
     machine.mark()
@@ -258,6 +297,7 @@ def test_programs_run_as_another_user_and_start_units_of_their_own(
     dmsetup("create", name, "--table", "0 8 error")
     machine.wait("marker", lambda: machine.run("ls", "/run/marker", check=False) == "/run/marker\n")
     machine.wait("nobody", lambda: "nobody" in str([x for x in machine.said() if "output" in x]))
+    machine.wait("post", lambda: [e for e in receiver.events if name in e["summary"]])
     dmsetup("remove", name)
 
 
