@@ -84,7 +84,7 @@ class Look:
         parts: the keys that exist in a scope, of those scopes that tell.
         blind: scopes whose status says no more than that it failed: what is not found there is
             not healthy but replaced by something worse, or unknown.
-        unknown: the types of which a scope does not tell now.
+        unknown: the types of which a scope does not tell now: what stands of them stays as it is.
     """
 
     found: tuple[Found, ...]
@@ -187,7 +187,8 @@ class Conditions:
         """Compare a look with what stood before: what cleared, then what was raised or changed."""
         found = {item.id: item for item in look.found}
         cleared = self._clear(look, found, initial=initial)
-        raised = [s for item in look.found if (s := self._meet(item, now, initial=initial))]
+        known = (item for item in look.found if not self._stays(item, look))
+        raised = [s for item in known if (s := self._meet(item, now, initial=initial))]
         self._waiting = {
             key: waiting
             for key, waiting in self._waiting.items()
@@ -244,6 +245,10 @@ class Conditions:
                 self._seeded.discard(key)
                 steps.append(Step(State.CLEARED, held.found, reason, initial=initial))
         return steps
+
+    def _stays(self, item: Found, look: Look) -> bool:
+        """Say whether what stands is known better than this look can tell."""
+        return item.id in self._standing and item.type in look.unknown.get(item.scope, ())
 
     def _meet(self, item: Found, now: float, *, initial: bool) -> Step | None:
         held = self._standing.get(item.id)

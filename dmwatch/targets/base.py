@@ -215,7 +215,8 @@ class Observation:
     """Everything that one look shows.
 
     Attributes:
-        unknown: types of which this look cannot tell: what stands of them is not over.
+        unknown: types of which this look cannot tell: what stands of them stays as it is; a finding
+            of theirs counts where nothing stands yet.
     """
 
     findings: tuple[Finding, ...] = ()

@@ -15,6 +15,8 @@ from dmwatch.targets.multipath.status import (
 )
 from dmwatch.targets.multipath.table import MultipathTable
 
+NO_PATHS = "multipath.no-paths"
+
 
 @dataclass(frozen=True, slots=True)
 class MultipathPathData:
@@ -80,7 +82,10 @@ def observe(seen: Seen) -> Observation:
     counters = [
         Counter("multipath.path-flapping", path.failures, name) for name, path in paths.items()
     ]
-    return Observation(tuple(found), counters=tuple(counters))
+    # whether it queues cannot be seen while it is suspended
+    hidden = seen.suspended and _queueing(seen) is None
+    unknown = tuple(item.type for item in found if hidden and item.type == NO_PATHS)
+    return Observation(tuple(found), counters=tuple(counters), unknown=unknown)
 
 
 def parts(seen: Seen) -> frozenset[str] | None:
@@ -119,7 +124,7 @@ def _no_paths(seen: Seen, status: MultipathStatus) -> Iterator[Finding]:
     severity = Severity.ERROR if queueing else Severity.CRITICAL
     fate = {True: "I/O waits", False: "I/O fails", None: "I/O fails or waits"}[queueing]
     data = MultipathNoPathsData(len(status.paths), queueing)
-    yield Finding("multipath.no-paths", severity, f"no path is left: {fate}", data=data)
+    yield Finding(NO_PATHS, severity, f"no path is left: {fate}", data=data)
 
 
 def _queueing(seen: Seen) -> bool | None:
@@ -161,7 +166,7 @@ def _shape(status: MultipathStatus) -> list[list[str]]:
 CONDITIONS: tuple[CatalogueRow, ...] = (
     ConditionType("multipath.path-failed", (Severity.WARNING,), MultipathPathData, key="path"),
     ConditionType(
-        "multipath.no-paths",
+        NO_PATHS,
         (Severity.CRITICAL, Severity.ERROR),
         MultipathNoPathsData,
         advice="Look at the storage and the cabling or network to it; multipathd takes a path "

@@ -270,6 +270,34 @@ def test_a_suspended_raid_does_not_seem_well(
     device.dm.close()
 
 
+QUEUES, FAILS = (
+    TargetLine(0, 8, "multipath", f"{words} 0 1 1 round-robin 0 1 1 254:0 1 ")
+    for words in ("3 queue_if_no_path queue_mode bio", "2 queue_mode bio")
+)
+NO_PATH = "2 0 0 0 1 1 A 0 1 0 254:0 F 1 "
+
+
+def test_a_suspended_multipath_does_not_seem_worse_or_better(kernel: FakeKernel) -> None:
+    kernel.add("vol", QUEUES, status=[NO_PATH])
+    device = Device(kernel)
+    assert ("multipath.no-paths", "raised") in device.look(0.0)
+    held = device.tracked.conditions.standing["multipath.no-paths", None]
+    assert held.found.severity is Severity.ERROR
+    # a suspend takes the word out of the table, a resume puts it back
+    kernel.swap("vol", FAILS, status=[NO_PATH])
+    kernel.dm.suspend("vol")
+    assert device.look(1.0) == []
+    assert device.tracked.conditions.standing["multipath.no-paths", None] == held
+    kernel.set_status("vol", 0, NO_PATH.replace("F 1", "A 1"))
+    assert ("multipath.no-paths", "cleared") in device.look(2.0)
+    kernel.set_status("vol", 0, NO_PATH)
+    assert ("multipath.no-paths", "raised") in device.look(3.0)
+    kernel.dm.resume("vol")
+    kernel.swap("vol", QUEUES, status=[NO_PATH])
+    assert ("multipath.no-paths", "changed") in device.look(4.0)
+    device.dm.close()
+
+
 VDO = "/dev/ram0 {} 1048998 1572864"
 CLONE = "8 6/2048 8 40/4096 0 0 4 hydration_threshold 1 hydration_batch_size 1 {}"
 
