@@ -41,12 +41,32 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
 )
 
 
+PAGE = 4096
+
+
 class NewerError(DmwatchError):
     """The journal was written by a later dmwatch."""
 
 
 class ForeignError(DmwatchError):
     """The file is no journal of dmwatch."""
+
+
+def refuse_text(path: Path) -> None:
+    """Refuse a file in which no damage is likely but a wrong path: no page of a journal is text.
+
+    Raises:
+        ForeignError: it is a text.
+        OSError: it cannot be read.
+    """
+    with path.open("rb") as file:
+        if b"\0" in file.read(PAGE):
+            return
+    raise ForeignError(
+        f"{path} is no journal of dmwatch",
+        because="it is a text",
+        hint="another [journal] path in the configuration",
+    )
 
 
 def check(connection: sqlite3.Connection, path: Path, known: int = len(MIGRATIONS)) -> int:

@@ -254,6 +254,7 @@ class Store:
     def _set_aside(self) -> Path:
         suffix = f".damaged-{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}"
         path = real(self.path)
+        schema.refuse_text(path)
         aside = path.with_name(path.name + suffix)
         for more in ("", "-wal", "-shm"):
             part = path.with_name(path.name + more)

@@ -128,12 +128,17 @@ async def test_a_damaged_journal_is_set_aside_told_and_a_new_one_begun(
     assert f"it is kept as {path.parent / aside[0]}" in raised.summary
 
 
-async def test_a_text_in_its_place_is_set_aside_too(live: Any, say: Any, path: Path) -> None:
+@pytest.mark.parametrize("length", [1, 100, 1000])
+async def test_a_text_in_its_place_is_somebody_elses_and_stays(
+    live: Any, path: Path, length: int
+) -> None:
+    text = "not a database at all\n" * length
     with open(path, "w") as file:  # noqa: ASYNC230, PTH123
-        file.write("not a database at all\n" * 100)
-    async with live() as life:
-        await life.tell(say.event())
-        assert life.ledger.on_disk
+        file.write(text)
+    with pytest.raises(DmwatchError, match="is no journal of dmwatch"):
+        async with live():
+            pass
+    assert content(path) == text.encode()
 
 
 async def test_damage_that_is_met_while_writing_leads_to_a_new_journal(
