@@ -12,6 +12,8 @@ import os
 class OpenFile:
     """An open control node, as poll(2) sees it."""
 
+    fd = -1
+
     def __init__(self, events: GlobalEvents) -> None:
         self._events = events
         self._armed = events.count
@@ -40,6 +42,10 @@ class OpenFile:
         if fd >= 0:
             self._events.forget(self)
             os.close(fd)
+
+    def __del__(self) -> None:
+        # a test that drops its kernel as it is leaves no descriptor behind
+        self.close()
 
 
 class GlobalEvents:

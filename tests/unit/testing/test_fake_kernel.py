@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import gc
+import os
 import select
 import struct
 import threading
@@ -364,3 +366,12 @@ def test_secure_data_wipes_the_request_even_where_it_is_refused(kernel: FakeKern
     with pytest.raises(OSError, match="No such device or address"):
         kernel.open().call(Command.TABLE_LOAD, buffer)
     assert buffer == bytes(400)
+
+
+def test_a_kernel_that_is_dropped_leaves_no_descriptors_behind() -> None:
+    gc.collect()
+    before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208
+    for _ in range(3):
+        FakeKernel().open()
+    gc.collect()
+    assert len(os.listdir("/proc/self/fd")) == before  # noqa: PTH208
