@@ -82,6 +82,9 @@ class ConditionSettings(_Model):
 
     @model_validator(mode="after")
     def _rungs_rise(self) -> ConditionSettings:
+        if self.type.startswith("dmwatch."):
+            # without this such a rule would be taken and do nothing
+            raise ValueError("rules are about devices; of dmwatch itself handlers choose by match")
         _check_rise(self.rungs)
         return self
 

@@ -108,6 +108,11 @@ def test_a_rule_does_exactly_one_thing(rule: dict[str, Any]) -> None:
     assert 'either action = "ignore" or a severity or rungs' in text
 
 
+def test_what_dmwatch_says_of_itself_is_no_matter_of_rules() -> None:
+    text = fault(rules=[{"type": "dmwatch.heartbeat", "action": "ignore"}])
+    assert "rules are about devices" in text
+
+
 @pytest.mark.parametrize(
     ("type_", "said"),
     [
