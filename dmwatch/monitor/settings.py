@@ -82,9 +82,6 @@ class ConditionSettings(_Model):
 
     @model_validator(mode="after")
     def _rungs_rise(self) -> ConditionSettings:
-        if self.type.startswith("dmwatch."):
-            # without this such a rule would be taken and do nothing
-            raise ValueError("rules are about devices; of dmwatch itself handlers choose by match")
         _check_rise(self.rungs)
         return self
 
@@ -128,6 +125,9 @@ class Rule(_Model):
     def _does_one_thing(self) -> Rule:
         if sum(each is not None for each in (self.action, self.severity, self.rungs)) != 1:
             raise ValueError('a rule has either action = "ignore" or a severity or rungs')
+        if self.type.startswith("dmwatch."):
+            # without this such a rule would be taken and do nothing
+            raise ValueError("rules are about devices; of dmwatch itself handlers choose by match")
         _check_rise(self.rungs)
         return self
 
