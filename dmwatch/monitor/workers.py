@@ -94,6 +94,9 @@ class Workers:
         finally:
             if not call.future.done():
                 self._abandon(call)
+            else:
+                # what came just as the caller was cancelled is nobody's to complain of
+                call.future.exception()
         if not done:
             raise StuckError(f"{key} has not answered within {deadline:g} s")
         result: T = call.future.result()

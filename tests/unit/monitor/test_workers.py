@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
 import time
 from collections.abc import Callable, Hashable, Iterator
+from typing import Any
 
 import pytest
 
@@ -313,3 +315,30 @@ class TestThreadsThatCannotBeHad:
         assert await asyncio.gather(*calls) == [1] * 50
         assert len(mine()) == 1
         workers.close()
+
+
+async def test_an_error_that_comes_as_its_caller_is_cancelled_is_nobodys(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    complaints: list[str] = []
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda _, context: complaints.append(context["message"]))
+    workers, tasks = Workers(), list[asyncio.Task[Any]]()
+    deliver = workers._deliver
+
+    def delivered_and_cancelled(*answer: Any) -> None:
+        deliver(*answer)
+        tasks[0].cancel()
+
+    def fails() -> None:
+        raise OSError(6, "gone")
+
+    monkeypatch.setattr(workers, "_deliver", delivered_and_cancelled)
+    tasks.append(asyncio.create_task(workers.run("a", fails, 30)))
+    await asyncio.wait(tasks)
+    assert tasks.pop().cancelled()
+    workers.close()
+    for thread in mine():
+        await asyncio.to_thread(thread.join)
+    gc.collect()
+    assert complaints == []
