@@ -114,6 +114,14 @@ class Outbox:
 
     def gone_before(self, condition: Condition) -> None:
         """What stood before watching began is over with its device."""
+        self._first.append(self._gone(condition))
+
+    async def gone_meanwhile(self, condition: Condition) -> None:
+        """As `gone_before`, where that is known only now."""
+        await self._make_room()
+        self._put(self._gone(condition))
+
+    def _gone(self, condition: Condition) -> Event:
         event = self._teller.moment(
             condition.type,
             condition.severity,
@@ -126,7 +134,7 @@ class Outbox:
             key=condition.key,
             data=condition.data,
         )
-        self._first.append(event.model_copy(update={"device": condition.device}))
+        return event.model_copy(update={"device": condition.device})
 
     async def heartbeat(self, devices: int) -> None:
         """Tell that watching goes on."""

@@ -217,7 +217,7 @@ class Tracked:
         self.inbox.read = True
 
     def seed(self, standing: Iterable[Condition]) -> None:
-        """Take what stood when an earlier watcher ended, before the first look."""
+        """Take what stood when an earlier watcher ended; the next look shows whether it does."""
         for condition in standing:
             item = _seeded(condition)
             self.conditions.seed(item)

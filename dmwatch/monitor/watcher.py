@@ -173,6 +173,18 @@ class Watcher:
             self._attend(device)
         self._readable.set()
 
+    async def learn(self, standing: Iterable[Condition]) -> None:
+        """Take what stood when an earlier watcher ended, where that is known only now.
+
+        What of it does not stand is told as cleared.
+        """
+        gone: list[Condition] = []
+        for device in seed(standing, self._tracked.values(), gone.append):
+            device.inbox.table = True
+            self._attend(device)
+        for condition in gone:
+            await self._outbox.gone_meanwhile(condition)
+
     @property
     def busy_for(self) -> float:
         """Seconds since the watcher last waited for something to happen; 0.0 while it waits.

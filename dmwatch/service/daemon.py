@@ -18,7 +18,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from importlib.metadata import version
 
 from dmwatch.errors import DmwatchError
-from dmwatch.events import Event
+from dmwatch.events import Condition, Event
 from dmwatch.ioctl.control import ControlLike
 from dmwatch.monitor import Watcher, device_rows
 from dmwatch.service import logs, memory
@@ -72,7 +72,7 @@ class Daemon:
         self.refused = ""
         self._found: asyncio.Queue[Event] = asyncio.Queue()
         self.own = Own(self._found.put_nowait)
-        self.ledger = Ledger(configuration.journal, self.own, self._publish)
+        self.ledger = Ledger(configuration.journal, self.own, self._publish, on_late=self._learn)
         self.dispatcher = Dispatcher(self.own, self.ledger.cursor)
         self.stream: Stream | None = None
 
@@ -139,6 +139,12 @@ class Daemon:
             self._watcher = watcher
             self.own.restore(standing, set(self.configuration.handlers))
             await self._serve(watcher)
+
+    async def _learn(self, standing: list[Condition]) -> None:
+        """What stood when the last daemon ended has become known only now."""
+        await self.started.wait()
+        self.own.restore(standing, set(self.configuration.handlers))
+        await self._watcher.learn(standing)
 
     async def _serve(self, watcher: Watcher) -> None:
         answers = Answers(self, watcher)

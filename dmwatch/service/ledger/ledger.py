@@ -58,6 +58,7 @@ class Ledger:
         settings: of the journal.
         own: is told when the journal fails.
         publish: gets each event, in order, once it is kept; it must not wait.
+        on_late: is given what stood before where that could not be read at the start.
         pace: deadlines.
         store: for tests.
     """
@@ -68,12 +69,13 @@ class Ledger:
         own: Own,
         publish: Callable[[Entry], None],
         *,
+        on_late: Callable[[list[Condition]], Awaitable[None]] | None = None,
         pace: Pace | None = None,
         store: Store | None = None,
     ) -> None:
-        self._settings = settings
-        self._own = own
-        self._publish = publish
+        self._settings, self._own = settings, own
+        self._publish, self._on_late = publish, on_late
+        self._late: list[Condition] = []
         self._pace = pace or Pace()
         self._disk = Disk(store or Store(settings.path), self._pace)
         self._log = logs.get("dmwatch.ledger")
@@ -82,9 +84,7 @@ class Ledger:
         self._stood: list[Condition] = []
         self._began = 0
         self._cursors: dict[str, int] = {}
-        self._unwritten: set[str] = set()
-        self._handlers: set[str] = set()
-        self._held: set[str] = set()
+        self._unwritten, self._handlers, self._held = set[str](), set[str](), set[str]()
         self._blind = False
         self._waiting: deque[Event] = deque()
         self._wake, self._idle, self._room = asyncio.Event(), asyncio.Event(), asyncio.Event()
@@ -325,6 +325,9 @@ class Ledger:
                 self._log.exception("the journal cannot be opened")
                 self._fail(repr(error))
             pause = min(2 * pause, self._pace.retry_longest)
+        late, self._late = self._late, []
+        if late and self._on_late is not None:
+            await self._on_late(late)
 
     async def _write_back(self) -> None:
         tail = self.history.tail
@@ -335,6 +338,7 @@ class Ledger:
             self._fail(f"it was damaged: it is kept as {kept.damaged}, and a new one is begun")
         if self._blind:
             self._hold_cursors(kept)
+            self._late = self._standing.add(kept.standing)
         after, replacing = tail.begin - 1, tail.begin
         while len(rows := tail.after(after, BATCH)) == BATCH:
             after = rows[-1].position

@@ -38,6 +38,12 @@ class StandingConditions:
         """All of them, by key."""
         return dict(self._held)
 
+    def add(self, conditions: Iterable[Condition]) -> list[Condition]:
+        """Take what is found to have stood before; give those of which nothing was known."""
+        late = [c for c in conditions if _key(c.device, c.type, c.key) not in self._held]
+        self._held |= {_key(c.device, c.type, c.key): c for c in late}
+        return late
+
     def take(self, event: Event) -> Changes:
         """Go on by one event; give what changed by it."""
         changes = self._taken(event)

@@ -342,3 +342,35 @@ async def test_a_journal_that_can_only_be_read_from_the_start_is_told(
         await here.until(lambda: "device.added" in here.types())
         standing = (await here.ask("conditions"))["conditions"]
         assert [condition["type"] for condition in standing] == ["dmwatch.journal-failing"]
+
+
+async def test_what_is_over_is_told_also_where_the_journal_cannot_be_opened_until_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kernel = FakeKernel()
+    for name in ("stays", "goes"):
+        kernel.add(name, ERROR)
+    async with running(tmp_path, kernel) as here:
+        await here.until(lambda: here.types().count("device.error-target") == 2)
+    kernel.dm.remove("goes")
+    opens, broken = Store.open, [True]
+
+    def opened(store: Store) -> Kept:
+        if broken[0]:
+            raise OSError(errno.EIO, "Input/output error")
+        return opens(store)
+
+    monkeypatch.setattr(Store, "open", opened)
+    monkeypatch.setattr("dmwatch.service.ledger.disk.read_only", opened)
+    (tmp_path / "out.ndjson").unlink()
+    async with running(tmp_path, kernel) as here:
+        await here.until(lambda: "dmwatch.started" in here.types())
+        broken[0] = False
+        await here.until(lambda: [e for e in here.told() if e["state"] == "cleared"])
+        steps = [
+            (event["device"]["name"], event["state"], event["reason"])
+            for event in here.told()
+            if event["type"] == "device.error-target"
+        ]
+    # nobody could know that it had been told; but that the other is over is told
+    assert steps == [("stays", "raised", None), ("goes", "cleared", "device-removed")]

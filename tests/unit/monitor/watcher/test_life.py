@@ -20,6 +20,7 @@ from dmwatch.testing import FakeKernel
 Watching = Callable[..., AbstractAsyncContextManager[Any]]
 ZERO = TargetLine(0, 2048, "zero")
 LINEAR = TargetLine(0, 2048, "linear", "7:0 0")
+STRIPED = TargetLine(0, 4096, "striped", "2 128 254:0 0 254:1 0")
 ERA = TargetLine(0, 2048, "era", "7:0 7:1 64")
 FRESH = 0.3
 
@@ -137,3 +138,33 @@ async def test_what_stands_already_comes_first_and_is_initial(
         kernel.dm.remove("a")
         await watch.tells("device.error-target a", "device.error-target a", "device.removed a")
         assert watch.events[1].state is State.CLEARED
+
+
+async def test_what_stood_before_can_be_learned_late(kernel: FakeKernel) -> None:
+    broken = ["2 254:0 254:1 1 AD"]
+    for name in ("stands", "mended", "gone", "new"):
+        kernel.add(name, STRIPED, status=broken, uuid=f"LVM-{name}")
+    control = kernel.open()
+    async with Watcher(control=control, uevents=False, diskseq=kernel.diskseq) as watcher:
+        stood = [c for c in watcher.conditions() if c.device and c.device.name != "new"]
+    kernel.dm.remove("gone")
+    kernel.set_status("mended", 0, "2 254:0 254:1 1 AA")
+    control = kernel.open()
+    async with Watcher(control=control, uevents=False, diskseq=kernel.diskseq) as watcher:
+        told = [await anext(watcher) for _ in range(2)]
+        assert {(e.device.name, e.state) for e in told if e.device} == {
+            ("stands", "raised"),
+            ("new", "raised"),
+        }
+        learning = asyncio.create_task(watcher.learn(stood))
+        told = [await anext(watcher) for _ in range(2)]
+        assert {(e.device.name, e.state, e.reason) for e in told if e.device} == {
+            ("mended", "cleared", "healthy"),
+            ("gone", "cleared", "device-removed"),
+        }
+        await learning
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.3):
+                await anext(watcher)
+        names = [c.device.name for c in watcher.conditions() if c.device]
+        assert sorted(names) == ["new", "stands"]

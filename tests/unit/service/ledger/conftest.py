@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from journals import kept
 
-from dmwatch.events import DeviceRef, Event, State
+from dmwatch.events import Condition, DeviceRef, Event, State
 from dmwatch.monitor.teller import Teller
 from dmwatch.names import DeviceName, DeviceNumber
 from dmwatch.service.entry import Entry
@@ -138,8 +138,15 @@ class FakeDisk(Store):
 class Life:
     """One life of a ledger: what was told through it."""
 
-    def __init__(self, ledger: Ledger, disk: FakeDisk, told: list[Entry], own: list[Event]) -> None:
-        self.ledger, self.disk, self.told, self.own = ledger, disk, told, own
+    def __init__(
+        self,
+        ledger: Ledger,
+        disk: FakeDisk,
+        told: list[Entry],
+        own: list[Event],
+        late: list[Condition],
+    ) -> None:
+        self.ledger, self.disk, self.told, self.own, self.late = ledger, disk, told, own, late
 
     @property
     def ids(self) -> list[str]:
@@ -193,6 +200,10 @@ def live(path: Path) -> Live:
         found: asyncio.Queue[Event] = asyncio.Queue()
         told: list[Entry] = []
         own: list[Event] = []
+        late: list[Condition] = []
+
+        async def found_late(standing: list[Condition]) -> None:
+            late.extend(standing)
 
         def found_out(event: Event) -> None:
             own.append(event)
@@ -200,10 +211,12 @@ def live(path: Path) -> Live:
 
         made = Own(found_out)
         journal = JournalSettings(path=path, **settings)
-        async with Ledger(journal, made, told.append, pace=pace, store=disk) as ledger:
+        async with Ledger(
+            journal, made, told.append, on_late=found_late, pace=pace, store=disk
+        ) as ledger:
             telling = asyncio.create_task(_tell_own(ledger, found))
             try:
-                yield Life(ledger, disk, told, own)
+                yield Life(ledger, disk, told, own, late)
             finally:
                 disk.running.set()
                 telling.cancel()

@@ -263,6 +263,33 @@ async def test_a_start_without_any_knowledge_of_the_journal_gives_later_position
     assert len(rows("select * from events")) == 3 + len(life.told)
 
 
+async def test_what_stood_and_could_not_be_read_at_the_start_is_given_once_it_can(
+    live: Any, say: Any, until: Any, path: Path
+) -> None:
+    gone = say.device("gone", None, 9)
+    async with live() as life:
+        await life.tell(say.raised(), say.raised(on=gone), say.event())
+    os.rename(path, f"{path}.aside")  # noqa: PTH104
+    disk = life.disk
+    disk.fail(sqlite3.SQLITE_CANTOPEN)
+    async with live(disk) as life:
+        assert life.ledger.standing() == []
+        await life.tell(say.raised())
+        os.rename(f"{path}.aside", path)  # noqa: PTH104
+        disk.work()
+        await until(lambda: life.late)
+        # what was told in this life already is known better
+        assert [c.device.name for c in life.late if c.device] == ["gone"]
+    # it stands until something says that it does not
+    async with live(disk) as life:
+        names = {c.device.name for c in life.ledger.standing() if c.device}
+        assert names == {"gone", say.device().name}
+        await life.tell(say.cleared(on=gone))
+        assert life.late == []
+    async with live(disk) as life:
+        assert len(life.ledger.standing()) == 1
+
+
 async def test_events_flow_while_the_disk_comes_and_goes_and_order_is_kept(
     live: Any, say: Any, until: Any
 ) -> None:
