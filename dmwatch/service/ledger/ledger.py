@@ -82,10 +82,9 @@ class Ledger:
         self._numbers = Numbers("")
         self._standing = StandingConditions()
         self._stood: list[Condition] = []
-        self._began = 0
         self._cursors: dict[str, int] = {}
         self._unwritten, self._handlers, self._held = set[str](), set[str](), set[str]()
-        self._blind = False
+        self._began, self._blind = 0, False
         self._waiting: deque[Event] = deque()
         self._wake, self._idle, self._room = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
