@@ -134,3 +134,4 @@ def test_the_log_fails(bench: Any, loop: Loop) -> None:
     (found,) = [f for f in findings(seen) if f.type == "mirror.log-failed"]
     assert found.data.health in {MirrorLogHealth.FAILED, MirrorLogHealth.FLUSH_FAILED}
     assert found.data.device
+    assert device.standing()["mirror.log-failed"] is Severity.ERROR
