@@ -33,9 +33,16 @@ class Governor:
         self.share = share
         self._cpu = cpu
         self._clock = clock
+        self.begin()
+
+    def begin(self) -> None:
+        """Count from now on: what a start has cost was no storm."""
         self._credit = BURST
-        self._last_cpu = cpu()
-        self._last_time = clock()
+        self._last_cpu, self._last_time = self._cpu(), self._clock()
+
+    def forgive(self, cpu: float) -> None:
+        """Some seconds of processor time had nothing to do with events."""
+        self._last_cpu += cpu
 
     def owed(self) -> float:
         """How long to pause now, in seconds; 0 while there is credit."""

@@ -34,7 +34,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import threading
 from collections.abc import Callable, Iterable, Sequence
 from types import TracebackType
 from typing import Self
@@ -49,6 +48,7 @@ from dmwatch.monitor.coverage import Coverage, coverage_of
 from dmwatch.monitor.early import Early
 from dmwatch.monitor.incarnations import mark
 from dmwatch.monitor.listing import Lister, too_old
+from dmwatch.monitor.loading import load_aside
 from dmwatch.monitor.members import Members
 from dmwatch.monitor.outbox import Outbox
 from dmwatch.monitor.schedule import NEVER, Schedule
@@ -58,7 +58,6 @@ from dmwatch.monitor.tracked import Tracked
 from dmwatch.monitor.uevents import OverrunError, Uevent, Uevents
 from dmwatch.monitor.workers import LIMIT
 from dmwatch.names import DeviceNumber
-from dmwatch.targets import load_all
 
 FRESH_INTERVAL = 0.1
 """How often a new device is looked at until its first table is told."""
@@ -128,8 +127,9 @@ class Watcher:
             await self._close()
             raise
         self._task = asyncio.create_task(self._watch(), name="dmwatch-watcher")
-        loading = threading.Thread(target=load_all, daemon=True)
-        asyncio.get_running_loop().call_later(LOAD_AFTER, loading.start)
+        asyncio.get_running_loop().call_later(
+            LOAD_AFTER, load_aside, self._attendant.governor.forgive
+        )
         return self
 
     async def __aexit__(
@@ -235,6 +235,7 @@ class Watcher:
         await asyncio.gather(*(self._first(device, gate) for device in self._tracked.values()))
         self._lister.done()
         self._outbox.started()
+        self._attendant.governor.begin()
 
     def _hear(self) -> None:
         if not self._wants_uevents:

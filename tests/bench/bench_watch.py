@@ -25,6 +25,7 @@ PATH, MULTIPATH = "bench-path", "bench-mp"
 SECTORS = 2048
 IDLE = (10, 200)
 SPACED, BURST = 30, 400
+SETTLED = 10.0  # seconds: by then it has imported what no event shall have to wait for
 PATIENCE = 60.0
 WATCHERS = {
     "floor": [sys.executable, str(Path(__file__).with_name("floor.py"))],
@@ -100,6 +101,7 @@ def spaced(watcher: Watcher, dm: DeviceMapper, number: str) -> list[float]:
 def measure(command: list[str], dm: DeviceMapper, number: str) -> Cost:
     watcher = Watcher(command)
     try:
+        time.sleep(SETTLED)
         watcher.drain(2.0)
         first = watcher.cpu()
         latencies = sorted(spaced(watcher, dm, number))

@@ -41,6 +41,23 @@ def test_no_pause_is_longer_than_the_longest() -> None:
     assert Clock(0.1).spend(50.0, 0.0) == LONGEST
 
 
+def test_what_a_start_has_cost_is_not_paused_for() -> None:
+    clock = Clock(0.25)
+    clock.cpu += 60.0
+    clock.governor.begin()
+    assert clock.spend(BURST, 0.0) == 0.0
+    assert clock.spend(0.1, 0.0) == pytest.approx(0.4)
+
+
+def test_what_had_nothing_to_do_with_events_is_not_paused_for() -> None:
+    clock = Clock(0.25)
+    for _ in range(10):
+        clock.cpu += 0.3
+        clock.governor.forgive(0.3)
+        assert clock.governor.owed() == 0.0
+    assert clock.spend(BURST + 0.1, 0.0) == pytest.approx(0.4)
+
+
 def test_what_is_not_used_is_saved_up_to_a_burst() -> None:
     clock = Clock(0.25)
     clock.spend(0.0, 1e6)
