@@ -122,6 +122,16 @@ class LogFile:
         # O_NONBLOCK: a fifo that nobody reads is refused instead of waited for
         self._fd = os.open(self._path, _FLAGS, _MODE)
         self._regular = stat.S_ISREG(os.fstat(self._fd).st_mode)
+        if self._regular:
+            self._end_broken_line()
+
+    def _end_broken_line(self) -> None:
+        """A daemon killed while it wrote left a part of a line, which the next would continue."""
+        # an empty file has no last byte: that is an OSError, too
+        with suppress(OSError), self._path.open("rb") as file:
+            file.seek(-1, os.SEEK_END)
+            if file.read() != b"\n":
+                os.write(self._fd, b"\n")
 
     def close(self) -> None:
         """Close the file; nothing happens where it is closed."""

@@ -36,6 +36,16 @@ async def test_each_event_is_a_line_of_json_and_the_file_is_nobody_elses(tmp_pat
     assert len(lines(path)) == 4
 
 
+async def test_a_part_of_a_line_that_was_left_by_a_kill_spoils_no_other(tmp_path: Path) -> None:
+    path, event = tmp_path / "events", make_event()
+    path.write_text('{"id": "cut o')
+    for _ in range(2):
+        await run_handler(FileHandler, {"path": str(path)}, event)
+    cut, *whole = path.read_text().splitlines()
+    assert cut == '{"id": "cut o'
+    assert [json.loads(line) for line in whole] == [event.model_dump(mode="json")] * 2
+
+
 async def test_a_file_is_rotated_before_it_gets_too_large_and_so_many_are_kept(
     tmp_path: Path,
 ) -> None:
