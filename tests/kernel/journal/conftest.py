@@ -74,7 +74,8 @@ class Daemon:
         if not self.told_path.exists():
             return []
         lines = self.told_path.read_text().split("\n")[:-1]
-        return [json.loads(line) for line in lines]
+        # a kill leaves a part of a line, which ends where the next daemon begins
+        return [json.loads(line) for line in lines if line.endswith("}")]
 
     def of(self, *types: str) -> list[Told]:
         return [event for event in self.told() if event["type"] in types]

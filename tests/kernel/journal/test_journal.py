@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import random
 import subprocess
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +13,8 @@ from typing import Any
 
 import pytest
 from journals import kept
+
+from dmwatch import DeviceMapper, TargetLine
 
 FAILING = "dmwatch.journal-failing"
 Dmsetup = Callable[..., str]
@@ -29,6 +33,11 @@ def steps(daemon: Any) -> list[str]:
 
 def was_told_of(daemon: Any, names: list[str]) -> bool:
     return set(names) <= {e["device"]["name"] for e in daemon.of("device.removed")}
+
+
+def stands_on(daemon: Any) -> set[str]:
+    standing = daemon.ask("conditions")["conditions"]
+    return {condition["device"]["name"] for condition in standing if condition["device"]}
 
 
 def check_order(daemon: Any) -> None:
@@ -226,3 +235,47 @@ def test_conditions_are_told_once_over_kills_and_over_devices_that_are_made_anew
     }
     ids = {e["id"] for e in watching.of("device.error-target")}
     assert len(ids) == 3
+
+
+def test_killed_at_any_moment_under_a_stream_of_events_none_is_lost_and_order_is_kept(
+    daemon: Any, folder: Path, device_name: Callable[[str], str]
+) -> None:
+    watching, made = daemon(folder / "events.db"), [device_name("stream") for _ in range(4)]
+    ended, chance = threading.Event(), random.Random(1)
+
+    def flow() -> None:
+        """Devices come and go, and in the end all of them are there."""
+        with DeviceMapper() as dm:
+            while not ended.is_set():
+                for name in made:
+                    dm.create(name)
+                    dm.load(name, [TargetLine(0, 8, "error", "")])
+                    dm.resume(name)
+                    time.sleep(0.05)
+                for name in made:
+                    if not ended.is_set():
+                        dm.remove(name)
+
+    flowing = threading.Thread(target=flow)
+    watching.start()
+    flowing.start()
+    try:
+        for _ in range(4):
+            time.sleep(chance.uniform(0.5, 4.0))
+            watching.kill()
+            watching.processes[-1].wait(30)
+            watching.start()
+    finally:
+        ended.set()
+        flowing.join(60)
+    with DeviceMapper() as dm:
+        left = {str(device.name) for device in dm.list_devices()} & set(made)
+        watching.wait(lambda: stands_on(watching) & set(made) == left)
+        watching.stop()
+        for name in left:
+            dm.remove(name)
+    recorded = [event["id"] for event in watching.recorded()]
+    sequences = [int(id_.rpartition("-")[2]) for id_ in recorded]
+    assert sequences == list(range(1, len(recorded) + 1))
+    # each at least once, and in order what is told for the first time
+    assert list(dict.fromkeys(event["id"] for event in watching.told())) == recorded
